@@ -1,0 +1,1 @@
+"""From a Kaggle image competition's name to a scored submission."""

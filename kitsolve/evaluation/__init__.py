@@ -1,0 +1,1 @@
+"""Out-of-fold predictions of a run become its CV score."""

@@ -1,0 +1,1 @@
+"""Finished runs become a bundle, a notebook and a checked submission."""

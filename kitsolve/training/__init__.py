@@ -1,0 +1,1 @@
+"""One fold becomes its best state_dict, history and out-of-fold predictions."""
