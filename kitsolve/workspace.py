@@ -123,3 +123,10 @@ def read_csv(path: Path) -> pd.DataFrame:
     import pandas as pd
 
     return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of a JSON file."""
+    value = json.loads(path.read_text(encoding="utf-8"))
+    assert isinstance(value, dict), f"{path} holds no JSON object"
+    return value

@@ -1,0 +1,92 @@
+"""Training images as batches that are a pure function of the seed and the step."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from kitsolve.data.augment import build_augmentation
+from kitsolve.inference import Preprocessing, read_image, resize_image
+
+Key = tuple[int, int]
+"""(epoch, row): what a sample and its augmentation depend on, beside the seed."""
+
+
+def derive_seed(*keys: int) -> int:
+    """A 32-bit seed for a place in the training: another key anywhere gives another, unrelated stream."""
+    return int(np.random.SeedSequence(keys).generate_state(1)[0])
+
+
+class TrainImages(Dataset[tuple[torch.Tensor, int]]):
+    """Augmented training images by (epoch, row)."""
+
+    def __init__(
+        self, paths: Sequence[Path], targets: np.ndarray, *, preprocessing: Preprocessing, augment: str, seed: int
+    ) -> None:
+        # Arrays, not lists: reading a list changes reference counts, which copies its pages into every worker.
+        self.paths = np.array([str(path) for path in paths])
+        self.targets = targets
+        self.preprocessing = preprocessing
+        self.augmentation = build_augmentation(augment, preprocessing.image_size)
+        self.seed = seed
+
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
+        """(height, width, 3) uint8 and the class index."""
+        epoch, row = key
+        image = resize_image(read_image(str(self.paths[row])), self.preprocessing)
+        self.augmentation.set_random_seed(derive_seed(self.seed, epoch, row))
+        return torch.from_numpy(self.augmentation(image=image)["image"]), int(self.targets[row])
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.paths)
+
+
+class BatchSchedule(Sampler[list[Key]]):
+    """All batches of a training, from `first_step` on: an epoch is a permutation of the rows, its remainder left out."""
+
+    def __init__(self, rows: np.ndarray, *, batch_size: int, epochs: int, seed: int, first_step: int = 0) -> None:
+        self.rows, self.epochs, self.seed, self.first_step = rows, epochs, seed, first_step
+        self.batch_size = min(batch_size, len(rows))
+        self.steps_per_epoch = len(rows) // self.batch_size
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        """Batches of (epoch, row)."""
+        for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            skipped = max(0, self.first_step - epoch * self.steps_per_epoch)
+            for step in range(skipped, self.steps_per_epoch):
+                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
+                yield [(epoch, int(row)) for row in batch]
+
+    def __len__(self) -> int:
+        """Number of batches left."""
+        return self.steps_per_epoch * self.epochs - self.first_step
+
+
+def make_train_loader(images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool) -> DataLoader[tuple[torch.Tensor, int]]:
+    """One loader for all epochs: workers start once and read ahead while the last epoch is validated.
+
+    Batches are (images, height, width, 3) uint8 and (images,) int64; the number of workers changes nothing in them.
+    """
+    cv2.setNumThreads(0)  # the workers are the parallelism; cv2's own threads can deadlock after a fork
+    return DataLoader(
+        images,
+        batch_sampler=schedule,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
+        prefetch_factor=4 if workers else None,
+    )
+
+
+def _start_worker(_: int) -> None:
+    """Ctrl-C reaches the whole group of processes; only the main one shall act on it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)

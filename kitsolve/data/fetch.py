@@ -1,0 +1,114 @@
+"""`kitsolve fetch`: raw files, then train.csv, test.csv and folds.csv."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from kitsolve.config import Competition, load_prepare, read_competition
+from kitsolve.data.folds import make_folds
+from kitsolve.data.images import check_images
+from kitsolve.data.table import make_test_table, make_train_table
+from kitsolve.errors import KitsolveError
+from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What lies on the disk now: the raw folder, the number of rows of both splits, the number of folds."""
+
+    raw: str
+    train_rows: int
+    test_rows: int
+    folds: int
+
+
+def fetch(workspace: Workspace, slug: str, *, source: Path | None = None, force: bool = False) -> Fetched:
+    """Raw files and tables of a competition; what is there already is not made again unless `force`.
+
+    Args:
+        source: a folder with the competition's files, taken instead of a download.
+    """
+    competition = read_competition(workspace, slug)
+    raw = workspace.raw(slug)
+    marker = workspace.tables(slug) / "tables.json"
+    if force or not raw.is_dir():
+        marker.unlink(missing_ok=True)
+        _fetch_raw(workspace, slug, source)
+    facts = competition.model_dump(mode="json")
+    if marker.is_file() and (done := read_json(marker))["facts"] == facts:
+        return Fetched(**done["fetched"])
+    fetched = _write_tables(workspace, competition)
+    write_json(marker, {"facts": facts, "fetched": asdict(fetched)})
+    return fetched
+
+
+def _fetch_raw(workspace: Workspace, slug: str, source: Path | None) -> None:
+    """Fill a folder beside raw/SLUG, then rename it: a kill leaves no half of it."""
+    raw = workspace.raw(slug)
+    partial = raw.with_name(f".{slug}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    prepare = load_prepare(workspace, slug)
+    if source is not None:
+        _copy_folder(source, partial)
+    elif prepare is not None and hasattr(prepare, "fetch"):
+        partial.mkdir(parents=True)
+        prepare.fetch(partial)
+    else:
+        raise KitsolveError(
+            f"the files of {slug} are not in {raw}.",
+            hint=f"download and unzip them from https://www.kaggle.com/c/{slug}/data, then `kitsolve fetch {slug} --from DIR`.",
+        )
+    if prepare is not None and hasattr(prepare, "answers"):
+        write_csv(workspace.answers(slug), prepare.answers())
+    shutil.rmtree(raw, ignore_errors=True)
+    os.replace(partial, raw)
+
+
+def _copy_folder(source: Path, target: Path) -> None:
+    if not source.is_dir():
+        raise KitsolveError(f"{source} is no folder.", hint="name the folder that holds the competition's unzipped files.")
+    shutil.copytree(source, target, copy_function=link_or_copy)
+
+
+def link_or_copy(source: str | Path, target: str | Path) -> None:
+    """A hard link where the disk allows it, since datasets are large; else a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _write_tables(workspace: Workspace, competition: Competition) -> Fetched:
+    raw, tables = workspace.raw(competition.slug), workspace.tables(competition.slug)
+    train, test = make_train_table(raw, competition), make_test_table(raw, competition)
+    rules = competition.folds
+    folds = make_folds(
+        train[competition.train.target].to_numpy(),
+        scheme=rules.scheme,
+        count=rules.count,
+        seed=rules.seed,
+        shuffle=rules.shuffle,
+    )
+    check_images(raw, [*train.path, *test.path], slug=competition.slug)
+    write_csv(tables / "train.csv", train)
+    write_csv(tables / "test.csv", test)
+    write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
+    return Fetched(raw=str(raw), train_rows=len(train), test_rows=len(test), folds=rules.count)
+
+
+def read_train_table(workspace: Workspace, slug: str) -> pd.DataFrame:
+    """train.csv with its `fold` column, 0-based int; everything else as strings.
+
+    Raises:
+        KitsolveError: `kitsolve fetch` has not finished.
+    """
+    tables = workspace.tables(slug)
+    if not (tables / "tables.json").is_file():
+        raise KitsolveError(f"the tables of {slug} are not made yet.", hint=f"run `kitsolve fetch {slug}` first.")
+    folds = read_csv(tables / "folds.csv").astype({"fold": int})
+    return read_csv(tables / "train.csv").merge(folds, on="image_id", validate="one_to_one")
