@@ -1,0 +1,176 @@
+"""Backbones by name: what to train, with which weights to start, and the table of `kitsolve models`."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kitsolve.config import Recipe
+from kitsolve.errors import KitsolveError, nearest
+from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, build_model
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def build_backbone(recipe: Recipe, num_classes: int) -> nn.Module:
+    """The recipe's backbone with a new head, pretrained as it says; one forward pass proves the image size.
+
+    Raises:
+        KitsolveError: an unknown name, weights that cannot be had, an image size that the backbone refuses.
+    """
+    check_backbone(recipe.backbone)
+    weights = Path(recipe.pretrained).expanduser() if isinstance(recipe.pretrained, str) else None
+    try:
+        model = build_model(
+            recipe.backbone, num_classes, image_size=recipe.image_size, pretrained=recipe.pretrained is True
+        )
+    except (OSError, RuntimeError) as error:  # the hub's errors are OSErrors; a wrong URL or checksum a RuntimeError
+        raise KitsolveError(
+            f"the pretrained weights of {recipe.backbone} cannot be had: {_first_line(error)}",
+            hint="check the network, or give a file with --set pretrained=PATH, or --set pretrained=false.",
+        ) from error
+    except (ValueError, AssertionError) as error:
+        raise _refused(recipe, error) from error
+    _prove_image_size(model, recipe)
+    if weights is not None:
+        load_pretrained(model, weights)
+    return model
+
+
+def check_backbone(backbone: str) -> None:
+    """Raise KitsolveError with the nearest names where neither library knows `backbone`."""
+    library, _, name = backbone.rpartition("/")
+    if library not in ("", "timm", "torchvision"):
+        raise KitsolveError(f"backbone {backbone!r}: unknown library {library!r}.", hint='write "timm/…" or "torchvision/…".')
+    known = _torchvision_names() if library == "torchvision" else timm.list_models() + timm.list_pretrained()
+    architecture = name if library == "torchvision" else name.partition(".")[0]
+    if architecture not in known:
+        raise KitsolveError(
+            f"there is no backbone {backbone!r}.", hint=f"the nearest are: {nearest(name, known)}; `kitsolve models` lists all."
+        )
+    if "." in name and name not in known:
+        tags = timm.list_pretrained(f"{architecture}.*")
+        raise KitsolveError(f"backbone {architecture} has no weights {name!r}.", hint=f"the nearest are: {nearest(name, tags)}.")
+
+
+def _prove_image_size(model: nn.Module, recipe: Recipe) -> None:
+    size = recipe.image_size
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise _refused(recipe, error) from error
+    model.train()
+
+
+def _refused(recipe: Recipe, error: Exception) -> KitsolveError:
+    return KitsolveError(
+        f"backbone {recipe.backbone} refuses image_size = {recipe.image_size}: {_first_line(error)}",
+        hint=f"take image_size = {_own_image_size(recipe.backbone)}, the size that it was made for, or another backbone.",
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _own_image_size(backbone: str) -> int:
+    library, _, name = backbone.rpartition("/")
+    if library == "torchvision":
+        crop = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size
+        return int(crop[0])
+    return int(timm.get_pretrained_cfg(name).input_size[-1])
+
+
+def load_pretrained(model: nn.Module, path: Path) -> int:
+    """Load the tensors of a .safetensors or .pth file (without pickle) into `model`; a head of another size stays new.
+
+    Returns:
+        The number of tensors that were loaded.
+
+    Raises:
+        KitsolveError: no such file, or it does not fit the backbone.
+    """
+    if not path.is_file():
+        raise KitsolveError(f"pretrained = {str(path)!r} is no file.", hint="give a .safetensors or .pth file, true or false.")
+    given: dict[str, Tensor] = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    own = model.state_dict()
+    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
+    lacking = [name for name in own if name not in fitting]
+    head = lacking[0].rpartition(".")[0] if lacking else ""
+    if not fitting or any(name.rpartition(".")[0] != head for name in lacking):
+        raise KitsolveError(
+            f"{path} fits {len(fitting)} of the backbone's {len(own)} tensors; first without: {lacking[0]}.",
+            hint="give the weights of the same backbone and image size.",
+        )
+    model.load_state_dict(fitting, strict=False)
+    return len(fitting)
+
+
+def find_preprocessing(recipe: Recipe) -> Preprocessing:
+    """Normalisation and interpolation of the backbone's own pretrained config, at the recipe's image size."""
+    library, _, name = recipe.backbone.rpartition("/")
+    if library == "torchvision":
+        transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+        mean, std, interpolation = transforms.mean, transforms.std, transforms.interpolation.value
+    else:
+        config = timm.get_pretrained_cfg(name)
+        mean, std, interpolation = config.mean, config.std, config.interpolation
+    known = interpolation if interpolation in CV2_INTERPOLATION else "bicubic"
+    return Preprocessing(recipe.image_size, tuple(mean), tuple(std), known)
+
+
+@dataclass(frozen=True)
+class BackboneFacts:
+    """A line of `kitsolve models`; top-1 and top-5 are ImageNet accuracies in percent."""
+
+    name: str
+    params_m: float
+    image_size: int
+    top1: float | None
+    top5: float | None
+    licence: str | None
+
+
+def list_backbones(pattern: str = "*") -> Iterator[BackboneFacts]:
+    """The backbones whose name holds `pattern` (with wildcards: matches it), torchvision's first."""
+    wanted = pattern if any(sign in pattern for sign in "*?[") else f"*{pattern}*"
+    for name in _torchvision_names():
+        if fnmatch.fnmatch(f"torchvision/{name}", wanted):
+            yield _torchvision_facts(name)
+    for name in timm.list_models():
+        if fnmatch.fnmatch(f"timm/{name}", wanted):
+            yield _timm_facts(name)
+
+
+def _torchvision_names() -> list[str]:
+    return list(torchvision.models.list_models(module=torchvision.models))
+
+
+def _torchvision_facts(name: str) -> BackboneFacts:
+    meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+    scores = meta["_metrics"].get("ImageNet-1K", {})
+    # torchvision's code is BSD-3-Clause; it states no licence for the weights.
+    return BackboneFacts(
+        f"torchvision/{name}",
+        meta["num_params"] / 1e6,
+        _own_image_size(f"torchvision/{name}"),
+        scores.get("acc@1"),
+        scores.get("acc@5"),
+        None,
+    )
+
+
+def _timm_facts(name: str) -> BackboneFacts:
+    config = timm.get_pretrained_cfg(name)
+    with torch.device("meta"):
+        params = sum(tensor.numel() for tensor in timm.create_model(name).parameters())
+    return BackboneFacts(f"timm/{name}", params / 1e6, config.input_size[-1], None, None, config.license)

@@ -1,0 +1,98 @@
+"""What a training needs to go on exactly where it stopped, and the signal that makes it stop."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from kitsolve.workspace import write_whole
+
+
+@dataclass
+class TrainState:
+    """All that changes while a fold trains.
+
+    There is no random state and no scheduler in it: batches, augmentation, dropout and lr are functions of the seed
+    and `step`, the number of optimizer steps done. `loss_sum` adds up the losses of the running epoch.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    ema: ModelEmaV3 | None
+    loss_sum: Tensor
+    best_score: float
+    step: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model whose score counts: the EMA where there is one."""
+        return self.ema.module if self.ema is not None else self.model
+
+    def modules(self) -> dict[str, Any]:
+        """Everything with a state_dict, by name."""
+        named = {"model": self.model, "optimizer": self.optimizer, "scaler": self.scaler, "ema": self.ema}
+        return {name: module for name, module in named.items() if module is not None}
+
+
+def save_last(state: TrainState, path: Path) -> None:
+    """Write last.pt, whole or not at all; the former one survives a full disk."""
+    values = {name: module.state_dict() for name, module in state.modules().items()}
+    values |= {"step": state.step, "best_score": state.best_score, "loss_sum": state.loss_sum, "history": state.history}
+    write_whole(path, lambda temporary: torch.save(values, temporary))
+
+
+def load_last(state: TrainState, path: Path, device: torch.device) -> None:
+    """Bring `state` to where last.pt was written; without one it stays at the start."""
+    if not path.is_file():
+        return
+    values = torch.load(path, map_location=device, weights_only=True)
+    for name, module in state.modules().items():
+        module.load_state_dict(values[name])
+    state.step, state.best_score = values["step"], values["best_score"]
+    state.loss_sum, state.history = values["loss_sum"], values["history"]
+
+
+def save_best(model: nn.Module, path: Path) -> None:
+    """The bare state_dict as safetensors, on the CPU and in the standard memory layout."""
+    tensors = {
+        name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
+        for name, tensor in model.state_dict().items()
+    }
+    write_whole(path, lambda temporary: save_file(tensors, temporary))
+
+
+class StopRequest:
+    """Whether Ctrl-C or SIGTERM asked the training to stop at the next step."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal: the first one asks, the second interrupts at once."""
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+@contextmanager
+def stop_requests() -> Iterator[StopRequest]:
+    """Ctrl-C and SIGTERM set a flag inside the block, so that no step is cut in half."""
+    request = StopRequest()
+    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield request
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

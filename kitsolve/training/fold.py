@@ -1,0 +1,368 @@
+"""`kitsolve train`: one fold becomes its best state_dict, history and OOF; all folds become a CV score.
+
+Read from top to bottom: `train_folds`, `train_fold`, `train_epoch`, `train_step`.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+
+from kitsolve.config import Recipe
+from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, make_train_loader
+from kitsolve.data.fetch import read_train_table
+from kitsolve.data.table import class_names
+from kitsolve.errors import KitsolveError, translated
+from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.score import CvScore, label_indices, oof_table, score_run
+from kitsolve.inference import (
+    Member,
+    ModelSpec,
+    Preprocessing,
+    autocast,
+    choose_device,
+    choose_dtype,
+    file_sha256,
+    has_bfloat16,
+    load_model,
+    normalise,
+    predict_probs,
+)
+from kitsolve.metrics import METRICS, Metric
+from kitsolve.training.backbones import build_backbone, find_preprocessing
+from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
+from kitsolve.training.journal import Journal
+from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
+from kitsolve.workspace import Workspace, write_csv, write_json
+
+LOOK_EVERY = 20
+"""Steps between two looks at the loss: each one makes a GPU wait."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes; on one type of device, none of it changes a result."""
+
+    device: torch.device
+    workers: int
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The images of a competition as one fold sees them: `train` and `val` are rows of the table."""
+
+    fold: int
+    image_ids: pd.Series
+    paths: list[Path]
+    targets: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def val_paths(self) -> list[Path]:
+        """The validation images, in the order of `val`."""
+        return [self.paths[row] for row in self.val]
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """All that stays the same while a fold trains."""
+
+    run: Run
+    data: FoldData
+    machine: Machine
+    seed: int
+    dtype: torch.dtype
+    preprocessing: Preprocessing
+
+    @property
+    def recipe(self) -> Recipe:
+        """The choices."""
+        return self.run.recipe
+
+    @property
+    def metric(self) -> Metric:
+        """The competition's metric."""
+        return METRICS[self.run.competition.metric]
+
+    @property
+    def folder(self) -> Path:
+        """Where the fold's files go."""
+        return self.run.fold(self.data.fold)
+
+    def schedule(self, first_step: int = 0) -> BatchSchedule:
+        """The batches from `first_step` on."""
+        recipe = self.recipe
+        return BatchSchedule(
+            self.data.train, batch_size=recipe.batch_size, epochs=recipe.epochs, seed=self.seed, first_step=first_step
+        )
+
+
+def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
+    """The device by name and the number of loading processes, by default one a core but the first, at most 8.
+
+    Raises:
+        KitsolveError: torch cannot use that device here.
+    """
+    with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
+        chosen = choose_device(device)
+    return Machine(chosen, min(8, (os.cpu_count() or 1) - 1) if workers is None else workers)
+
+
+def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: Machine) -> CvScore:
+    """Train the given folds of a run, all where `folds` is empty; those done are skipped.
+
+    Returns:
+        The CV score of all folds that are done now.
+
+    Raises:
+        KitsolveError: no such fold, or whatever stops a training, with its repair.
+        KeyboardInterrupt: after a checkpoint; its text is the command that goes on.
+    """
+    train = read_train_table(workspace, run.competition.slug)
+    known = sorted(train.fold.unique().tolist())
+    for fold in folds or known:
+        if fold not in known:
+            raise KitsolveError(f"there is no fold {fold}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}.")
+        if not run.fold_is_done(fold):
+            train_fold(plan_fold(run, split_fold(workspace, run, train, fold), machine))
+    return score_run(workspace, run)
+
+
+def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -> FoldData:
+    """The rows of train.csv, those of `fold` for validation."""
+    raw = workspace.raw(run.competition.slug)
+    names = class_names(train, run.competition, raw)
+    return FoldData(
+        fold=fold,
+        image_ids=train.image_id,
+        paths=[raw / path for path in train.path],
+        targets=label_indices(train[run.competition.train.target], names),
+        train=np.flatnonzero(train.fold != fold),
+        val=np.flatnonzero(train.fold == fold),
+        class_names=names,
+    )
+
+
+def plan_fold(run: Run, data: FoldData, machine: Machine) -> FoldJob:
+    """Settle what the recipe leaves to the machine and the backbone."""
+    device = machine.device
+    return FoldJob(
+        run=run,
+        data=data,
+        machine=machine,
+        seed=derive_seed(run.recipe.seed, data.fold),
+        dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
+        preprocessing=find_preprocessing(run.recipe),
+    )
+
+
+def train_fold(job: FoldJob) -> None:
+    """Train one fold to its end, from last.pt where there is one, and leave its files in the run's folder."""
+    started = time.perf_counter()
+    state = start_training(job)
+    load_last(state, job.folder / "last.pt", job.machine.device)
+    images = TrainImages(
+        job.data.paths, job.data.targets, preprocessing=job.preprocessing, augment=job.recipe.augment, seed=job.seed
+    )
+    schedule = job.schedule(first_step=state.step)
+    on_gpu = job.machine.device.type == "cuda"
+    batches = iter(make_train_loader(images, schedule, workers=job.machine.workers, pin_memory=on_gpu))
+    with stop_requests() as stop, Journal(job.folder, epochs_done=len(state.history)) as journal:
+        if state.step == 0:
+            journal.write_images([images[key][0] for key in next(iter(schedule))])
+        while len(state.history) < job.recipe.epochs:
+            speed = train_epoch(job, state, batches, stop)
+            confusion = evaluate_epoch(job, state, images_per_s=speed)
+            journal.write_epoch(state.history, confusion, job.data.class_names)
+            tqdm.write(summarise_epoch(job, state), file=sys.stderr)
+            save_last(state, job.folder / "last.pt")
+            if stop.asked:
+                raise KeyboardInterrupt(resume_command(job.run))
+    finish_fold(job, state, seconds=time.perf_counter() - started)
+
+
+def start_training(job: FoldJob) -> TrainState:
+    """A new model and optimizer; the same for the same seed."""
+    device, recipe = job.machine.device, job.recipe
+    torch.manual_seed(job.seed)
+    model = build_backbone(recipe, len(job.data.class_names)).to(device, memory_format=torch.channels_last)
+    return TrainState(
+        model=model,
+        optimizer=build_optimizer(model, recipe),
+        scaler=torch.amp.GradScaler(device.type, enabled=needs_scaler(job.dtype)),
+        ema=ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None,
+        loss_sum=torch.zeros((), device=device),
+        best_score=job.metric.worst,
+    )
+
+
+def train_epoch(job: FoldJob, state: TrainState, batches: Iterator[list[Tensor]], stop: StopRequest) -> float:
+    """Train to the end of the running epoch.
+
+    Returns:
+        Images per second.
+
+    Raises:
+        KitsolveError: the loss is no number any more.
+        KeyboardInterrupt: asked to stop; last.pt holds the step that was reached.
+    """
+    schedule, epoch, first = job.schedule(), len(state.history), state.step
+    end = (epoch + 1) * schedule.steps_per_epoch
+    state.model.train()
+    started = time.perf_counter()
+    title = f"fold {job.data.fold} epoch {epoch + 1}/{job.recipe.epochs}"
+    with tqdm(total=(end - first) * schedule.batch_size, desc=title, unit="img", leave=False) as bar:
+        while state.step < end:
+            images, targets = next(batches)
+            lr = lr_at(state.step, job.recipe, schedule.steps_per_epoch)
+            state.loss_sum += train_step(job, state, images, targets, lr=lr)
+            state.step += 1
+            if state.step % LOOK_EVERY == 0 or state.step == end:
+                loss = finite_loss(state, steps=state.step - end + schedule.steps_per_epoch, lr=lr)
+                bar.set_postfix(loss=f"{loss:.4f}", lr=f"{lr:.2e}", refresh=False)
+            bar.update(len(images))
+            if stop.asked and state.step < end:
+                save_last(state, job.folder / "last.pt")
+                raise KeyboardInterrupt(resume_command(job.run))
+    return (end - first) * schedule.batch_size / (time.perf_counter() - started)
+
+
+def train_step(job: FoldJob, state: TrainState, images: Tensor, targets: Tensor, *, lr: float) -> Tensor:
+    """One optimizer step on a batch of (images, height, width, 3) uint8; gives the loss, still on the device."""
+    device, recipe = job.machine.device, job.recipe
+    torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr
+    state.optimizer.zero_grad()
+    inputs = normalise(images.to(device, non_blocking=True), job.preprocessing)
+    with autocast(device, job.dtype):
+        logits = state.model(inputs)
+    loss = cross_entropy(
+        logits.float(), targets.to(device, non_blocking=True), label_smoothing=recipe.label_smoothing
+    )
+    state.scaler.scale(loss).backward()
+    if recipe.clip_grad:
+        state.scaler.unscale_(state.optimizer)
+        torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    if state.ema is not None:
+        state.ema.update(state.model, step=state.step)
+    return loss.detach()
+
+
+def finite_loss(state: TrainState, *, steps: int, lr: float) -> float:
+    """Mean loss of the epoch's `steps` so far.
+
+    Raises:
+        KitsolveError: it is infinite or no number.
+    """
+    loss = state.loss_sum.item() / steps
+    if not math.isfinite(loss):
+        raise KitsolveError(
+            f"the loss became {loss} within the {LOOK_EVERY} steps before step {state.step} (lr {lr:.2e}).",
+            hint="lower lr, or set precision = \"float32\"; last.pt still holds the epoch before.",
+        )
+    return loss
+
+
+def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> np.ndarray:
+    """Score the validation rows by the code that Kaggle runs, keep the best state_dict, add a line to the history.
+
+    Returns:
+        (classes, classes) counts, true class by row, predicted class by column.
+    """
+    data, epoch = job.data, len(state.history)
+    member = Member(state.evaluated.eval(), job.preprocessing)
+    probs = predict_validation(job, [member], tta="none")
+    targets = data.targets[data.val]
+    with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
+        score = job.metric.score(targets, probs)
+    best = job.metric.is_better(score, state.best_score)
+    if best:
+        save_best(state.evaluated, job.folder / "best.safetensors")
+        state.best_score = score
+    state.history.append(
+        {
+            "epoch": epoch,
+            "lr": state.optimizer.param_groups[0]["lr"],
+            "train_loss": state.loss_sum.item() / job.schedule().steps_per_epoch,
+            "val_loss": METRICS["log_loss"].score(targets, probs),
+            "score": score,
+            "best": best,
+            "images_per_s": round(images_per_s, 1),
+        }
+    )
+    state.loss_sum.zero_()
+    confusion = np.zeros((probs.shape[1], probs.shape[1]), dtype=np.int64)
+    np.add.at(confusion, (targets, probs.argmax(axis=1)), 1)
+    return confusion
+
+
+def predict_validation(job: FoldJob, members: list[Member], *, tta: str) -> np.ndarray:
+    """(validation rows, classes) probabilities."""
+    return predict_probs(
+        members,
+        job.data.val_paths,
+        tta=tta,
+        device=job.machine.device,
+        dtype=job.dtype,
+        batch_size=job.recipe.batch_size,
+        workers=max(1, job.machine.workers),
+    )
+
+
+def summarise_epoch(job: FoldJob, state: TrainState) -> str:
+    """One line of text about the newest epoch; a star marks the best so far."""
+    line = state.history[-1]
+    return (
+        f"fold {job.data.fold}  epoch {len(state.history):>3}/{job.recipe.epochs}  "
+        f"train loss {line['train_loss']:.4f}  val loss {line['val_loss']:.4f}  "
+        f"{job.run.competition.metric} {line['score']:.5f}{' *' if line['best'] else '  '}  {line['images_per_s']:.0f} img/s"
+    )
+
+
+def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
+    """Predict the validation rows with the best state_dict as the bundle will: same loading, same TTA; then mark the fold done."""
+    spec = fold_spec(job.run, job.data.fold, num_classes=len(job.data.class_names))
+    model = load_model(spec, job.folder, job.machine.device)
+    probs = predict_validation(job, [Member(model, job.preprocessing)], tta=job.recipe.tta)
+    oof = oof_table(job.data.image_ids.iloc[job.data.val], probs, job.data.class_names)
+    write_csv(job.folder / "oof.csv", oof)
+    best = max(line["epoch"] for line in state.history if line["best"])
+    score = job.metric.score(job.data.targets[job.data.val], probs)
+    write_json(job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)})
+
+
+def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
+    """The best state_dict of a fold as a member of a bundle."""
+    file = "best.safetensors"
+    return ModelSpec(
+        backbone=run.recipe.backbone,
+        num_classes=num_classes,
+        preprocessing=find_preprocessing(run.recipe),
+        file=file,
+        sha256=file_sha256(run.fold(fold) / file),
+        weight=1.0,
+    )
+
+
+def resume_command(run: Run) -> str:
+    """What goes on with a run that was stopped."""
+    return shlex.join(["kitsolve", "train", run.competition.slug, "--run", run.name])
