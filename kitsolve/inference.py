@@ -53,11 +53,13 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One trained state_dict: the backbone that it fits, its input, its file and its share in the ensemble."""
+    """One trained state_dict: the backbone that it fits, its input, views and dtype, its file, its share in the ensemble."""
 
     backbone: str
     num_classes: int
     preprocessing: Preprocessing
+    tta: str
+    precision: str
     file: str
     sha256: str
     weight: float
@@ -81,8 +83,6 @@ class Bundle:
     competition: str
     test_image: str
     submission: SubmissionRules
-    tta: str
-    precision: str
     batch_size: int
     models: tuple[ModelSpec, ...]
     card: Mapping[str, Any]
@@ -366,11 +366,19 @@ TTA: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 
 @dataclass(frozen=True)
 class Member:
-    """A model of the ensemble; only the ratio of the weights matters."""
+    """A model of the ensemble, in evaluation mode on its device; only the ratio of the weights matters."""
 
     model: nn.Module
     preprocessing: Preprocessing
+    tta: str
+    dtype: torch.dtype
     weight: float = 1.0
+
+
+def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
+    """The model of a spec, ready to predict on `device`."""
+    dtype = choose_dtype(spec.precision, device.type, has_bfloat16=has_bfloat16(device))
+    return Member(load_model(spec, folder, device), spec.preprocessing, spec.tta, dtype, spec.weight)
 
 
 @torch.inference_mode()
@@ -378,17 +386,14 @@ def predict_probs(
     members: Sequence[Member],
     paths: Sequence[Path],
     *,
-    tta: str,
     device: torch.device,
-    dtype: torch.dtype,
     batch_size: int,
     workers: int,
     report: Callable[[int], object] = lambda images: None,
 ) -> np.ndarray:
-    """Weighted mean over the members of the mean over the TTA views of the softmax probabilities.
+    """Weighted mean over the members of the mean over their TTA views of the softmax probabilities.
 
     Args:
-        members: models in evaluation mode on `device`.
         paths: the images; each is read once for all members and views.
         report: called with the number of images done after every batch.
 
@@ -399,19 +404,20 @@ def predict_probs(
     batches: list[Tensor] = []
     for sized in iter_batches(paths, kinds, batch_size=batch_size, workers=workers):
         inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
-        with autocast(device, dtype):
-            views = [_mean_over_views(member.model, inputs[member.preprocessing], TTA[tta]) for member in members]
-        batches.append(blend(torch.stack(views), torch.tensor([member.weight for member in members])).cpu())
+        probs = torch.stack([_mean_over_views(member, inputs[member.preprocessing]) for member in members])
+        batches.append(blend(probs, torch.tensor([member.weight for member in members])).cpu())
         report(len(sized[0]))
     if not batches:
         raise ValueError("there is no image to predict.")
     return torch.cat(batches).numpy()
 
 
-def _mean_over_views(model: nn.Module, images: Tensor, views: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
-    total = sum(model(view(images).contiguous(memory_format=torch.channels_last)).float().softmax(1) for view in views)
-    assert isinstance(total, Tensor)
-    return total / len(views)
+def _mean_over_views(member: Member, images: Tensor) -> Tensor:
+    """(images, classes) float32: float16 sums would lose digits."""
+    views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta]]
+    with autocast(images.device, member.dtype):
+        logits = [member.model(view) for view in views]
+    return torch.stack([view.float().softmax(1) for view in logits]).mean(0)
 
 
 def blend(probs: Tensor, weights: Tensor) -> Tensor:
@@ -576,13 +582,11 @@ def predict_bundle(
     device = device or choose_device()
     sample = read_sample(input_dir, bundle.submission)
     paths = [input_dir / path for path in image_paths(sample, bundle.test_image)]
-    members = [Member(load_model(spec, bundle_dir, device), spec.preprocessing, spec.weight) for spec in bundle.models]
+    members = [load_member(spec, bundle_dir, device) for spec in bundle.models]
     probs = predict_probs(
         members,
         paths,
-        tta=bundle.tta,
         device=device,
-        dtype=choose_dtype(bundle.precision, device.type, has_bfloat16=has_bfloat16(device)),
         batch_size=bundle.batch_size,
         workers=os.cpu_count() or 1,
         report=report,

@@ -71,6 +71,10 @@ class Workspace:
         """The submission of one bundle."""
         return self.root / "workspace" / "submissions" / slug / name / "submission.csv"
 
+    def rehearsal(self, slug: str, name: str) -> Path:
+        """What a rehearsal leaves: both executed notebooks, their submissions, and rehearsal.json, written last."""
+        return self.root / "workspace" / "rehearsals" / slug / name
+
     def notebook(self, slug: str, name: str) -> Path:
         """The folder that `kaggle kernels push` would take."""
         return self.root / "notebooks_export" / slug / name

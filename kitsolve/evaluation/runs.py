@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +13,8 @@ from typing import Any
 
 import cv2
 
-from kitsolve.config import Competition, Recipe
+from kitsolve.config import Competition, Recipe, read_competition, read_recipe
+from kitsolve.data.fetch import check_fetched
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.workspace import Workspace, read_json, write_json
 
@@ -24,9 +26,14 @@ class Run:
     folder: Path
     competition: Competition
     recipe: Recipe
-    recipe_name: str
     tables_sha256: str
+    recipe_name: str
     started: str
+
+    @property
+    def settings(self) -> tuple[Competition, Recipe, str]:
+        """What must be equal for a run to go on."""
+        return self.competition, self.recipe, self.tables_sha256
 
     @property
     def name(self) -> str:
@@ -47,38 +54,49 @@ class Run:
         return (self.fold(fold) / "fold.json").is_file()
 
 
-def open_run(
-    workspace: Workspace,
-    competition: Competition,
-    recipe: Recipe,
-    recipe_name: str,
-    *,
-    name: str | None = None,
-    reuse_finished: bool = False,
-) -> Run:
+@dataclass(frozen=True)
+class Wanted:
+    """What a training is asked to be; `recipe_name` and `overrides` empty: the default recipe, or a named run's own."""
+
+    slug: str
+    recipe_name: str | None = None
+    overrides: tuple[str, ...] = ()
+    run_name: str | None = None
+
+
+def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = False, force: bool = False) -> Run:
     """The run to go on with, else a new one.
 
-    That is run `name`, or the newest unfinished one of the same recipe, facts and tables (`reuse_finished`: finished
-    ones too).
+    That is the run of the wanted name, or the newest unfinished one of the same recipe, facts and tables
+    (`reuse_finished`: finished ones too; `force`: always a new one).
 
     Raises:
-        KitsolveError: run `name` was made from other choices, facts or tables.
+        KitsolveError: the run of that name was made from other choices, facts or tables.
     """
-    tables = _tables_sha256(workspace, competition.slug)
-    wanted = (competition, recipe, tables)
-    if name is not None and (workspace.runs(competition.slug) / name / "run.json").is_file():
-        run = read_run(workspace.runs(competition.slug) / name)
-        if (run.competition, run.recipe, run.tables_sha256) != wanted:
+    competition = read_competition(workspace, wanted.slug)
+    named = workspace.runs(wanted.slug) / (wanted.run_name or "")
+    existing = read_run(named) if wanted.run_name and (named / "run.json").is_file() and not force else None
+    recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
+    settings = (competition, recipe, _tables_sha256(workspace, wanted.slug))
+    if existing is not None:
+        if existing.settings != settings:
             raise KitsolveError(
-                f"run {name} was started with another {_difference(run, wanted)}.",
+                f"run {existing.name} was started with another {_difference(existing, settings)}.",
                 hint="give the same settings, or another name with --run.",
             )
-        return run
-    if name is None:
-        for run in list_runs(workspace, competition.slug):
-            if (run.competition, run.recipe, run.tables_sha256) == wanted and (reuse_finished or not run.finished):
+        return existing
+    if wanted.run_name is None and not force:
+        for run in list_runs(workspace, wanted.slug):
+            if run.settings == settings and (reuse_finished or not run.finished):
                 return run
-    return _start_run(workspace, competition, recipe, recipe_name, tables, name)
+    return _start_run(workspace, settings, recipe_name, wanted.run_name)
+
+
+def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -> tuple[str, Recipe]:
+    if existing is not None and wanted.recipe_name is None and not wanted.overrides:
+        return existing.recipe_name, existing.recipe
+    name = wanted.recipe_name or "baseline"
+    return name, read_recipe(workspace, wanted.slug, name, wanted.overrides)
 
 
 def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
@@ -91,12 +109,11 @@ def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     return "train.csv or folds.csv"
 
 
-def _start_run(
-    workspace: Workspace, competition: Competition, recipe: Recipe, recipe_name: str, tables: str, name: str | None
-) -> Run:
+def _start_run(workspace: Workspace, settings: tuple[Competition, Recipe, str], recipe_name: str, name: str | None) -> Run:
     now = datetime.now(UTC)
-    folder = workspace.runs(competition.slug) / (name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
-    run = Run(folder, competition, recipe, recipe_name, tables, started=now.isoformat(timespec="seconds"))
+    folder = workspace.runs(settings[0].slug) / (name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
+    shutil.rmtree(folder, ignore_errors=True)
+    run = Run(folder, *settings, recipe_name, started=now.isoformat(timespec="microseconds"))
     write_json(folder / "run.json", _run_values(run))
     return run
 
@@ -124,6 +141,12 @@ def _git_commit() -> str | None:
 
 
 def _tables_sha256(workspace: Workspace, slug: str) -> str:
+    """Changes with any row, label or fold.
+
+    Raises:
+        KitsolveError: `kitsolve fetch` has not finished.
+    """
+    check_fetched(workspace, slug)
     tables = workspace.tables(slug)
     content = b"".join((tables / name).read_bytes() for name in ("train.csv", "folds.csv"))
     return hashlib.sha256(content).hexdigest()
@@ -136,8 +159,8 @@ def read_run(folder: Path) -> Run:
         folder,
         Competition.model_validate(values["competition"]),
         Recipe.model_validate(values["recipe"]),
-        values["recipe_name"],
         values["tables_sha256"],
+        values["recipe_name"],
         values["started"],
     )
 
@@ -167,3 +190,20 @@ def find_run(workspace: Workspace, slug: str, name: str | None = None) -> Run:
         f"{slug} has no run {name!r}.",
         hint=f"take one of: {nearest(name, [run.name for run in runs])}." if runs else f"run `kitsolve train {slug}` first.",
     )
+
+
+def summarise_run(run: Run) -> dict[str, object]:
+    """A line of `kitsolve runs`."""
+    cv = read_json(run.folder / "score.json") if run.finished else {}
+    done = sum(1 for _ in run.folder.glob("fold_*/fold.json"))
+    return {
+        "run": run.name,
+        "recipe": run.recipe_name,
+        "backbone": run.recipe.backbone,
+        "image_size": run.recipe.image_size,
+        "folds": f"{done}/{run.competition.folds.count}",
+        "metric": run.competition.metric,
+        "cv": cv.get("pooled"),
+        "mean": cv.get("mean"),
+        "std": cv.get("std"),
+    }

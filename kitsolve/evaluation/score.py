@@ -36,39 +36,60 @@ def oof_table(image_ids: pd.Series, probs: np.ndarray, names: tuple[str, ...]) -
 
 
 def score_run(workspace: Workspace, run: Run) -> CvScore:
-    """Score all folds that are done; when all are, also write the run's oof.csv and score.json.
+    """Score all folds of a run that are done; when all are, also write the run's oof.csv and score.json.
 
     Raises:
         KitsolveError: no fold is done.
     """
-    slug = run.competition.slug
-    train = read_train_table(workspace, slug)
-    folds = sorted(train.fold.unique().tolist())
-    done = [fold for fold in folds if run.fold_is_done(fold)]
-    if not done:
-        raise KitsolveError(f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`.")
-    oof = pd.concat([_read_oof(run, fold) for fold in done], ignore_index=True)
-    oof = oof.merge(train[["image_id", "fold", run.competition.train.target]], on="image_id", validate="one_to_one")
-    cv = _score_oof(oof, run, names=class_names(train, run.competition, workspace.raw(slug)))
-    if done == folds:
-        write_csv(run.folder / "oof.csv", oof.drop(columns=[run.competition.train.target]))
+    train = read_train_table(workspace, run.competition.slug)
+    oof = read_oof(run, train)
+    cv = score_oof(workspace, run, oof, train)
+    if len(oof) == len(train):
+        write_csv(run.folder / "oof.csv", oof)
         write_json(run.folder / "score.json", asdict(cv))
     return cv
 
 
-def _read_oof(run: Run, fold: int) -> pd.DataFrame:
-    """oof.csv of a fold: ids as strings, probabilities as float32."""
+def score_blend(workspace: Workspace, runs: list[Run]) -> CvScore:
+    """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold."""
+    train = read_train_table(workspace, runs[0].competition.slug)
+    tables = [read_oof(run, train).set_index("image_id") for run in runs]
+    both = [table.loc[table.index.isin(tables[0].index)] for table in tables]
+    mean = both[0].assign(**{name: sum(table[name] for table in both) / len(both) for name in both[0] if name.startswith(PROB)})
+    return score_oof(workspace, runs[0], mean.reset_index(), train)
+
+
+def read_oof(run: Run, train: pd.DataFrame) -> pd.DataFrame:
+    """image_id, fold and the float32 probabilities of the folds that are done.
+
+    Raises:
+        KitsolveError: none is.
+    """
+    done = [fold for fold in sorted(train.fold.unique().tolist()) if run.fold_is_done(fold)]
+    if not done:
+        slug = run.competition.slug
+        raise KitsolveError(f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`.")
+    oof = pd.concat([_read_fold(run, fold) for fold in done], ignore_index=True)
+    return oof.merge(train[["image_id", "fold"]], on="image_id", validate="one_to_one")
+
+
+def _read_fold(run: Run, fold: int) -> pd.DataFrame:
     path = run.fold(fold) / "oof.csv"
     columns = pd.read_csv(path, nrows=0).columns
-    return pd.read_csv(path, dtype={name: "float32" if name.startswith(PROB) else str for name in columns}, keep_default_na=False)
+    dtypes = {name: "float32" if name.startswith(PROB) else str for name in columns}
+    return pd.read_csv(path, dtype=dtypes, keep_default_na=False)
 
 
-def _score_oof(oof: pd.DataFrame, run: Run, *, names: tuple[str, ...]) -> CvScore:
+def score_oof(workspace: Workspace, run: Run, oof: pd.DataFrame, train: pd.DataFrame) -> CvScore:
+    """Score image_id, fold and probabilities by the labels of the train table."""
+    slug, target = run.competition.slug, run.competition.train.target
     metric = METRICS[run.competition.metric]
-    targets = label_indices(oof[run.competition.train.target], names)
+    names = class_names(train, run.competition, workspace.raw(slug))
+    labels = train.set_index("image_id")[target].loc[oof.image_id]
+    targets = label_indices(labels, names)
     probs = oof[[PROB + name for name in names]].to_numpy()
     parts = [oof.fold.to_numpy() == fold for fold in sorted(oof.fold.unique())]
-    with translated(f'set folds.scheme = "stratified" for {run.competition.slug}, or lower folds.count.'):
+    with translated(f'set folds.scheme = "stratified" for {slug}, or lower folds.count.'):
         scores = [metric.score(targets[part], probs[part]) for part in parts]
         pooled = metric.score(targets, probs)
     return CvScore(run.competition.metric, scores, float(np.mean(scores)), float(np.std(scores)), pooled)

@@ -38,7 +38,7 @@ from kitsolve.inference import (
     choose_dtype,
     file_sha256,
     has_bfloat16,
-    load_model,
+    load_member,
     normalise,
     predict_probs,
 )
@@ -289,8 +289,8 @@ def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> n
         (classes, classes) counts, true class by row, predicted class by column.
     """
     data, epoch = job.data, len(state.history)
-    member = Member(state.evaluated.eval(), job.preprocessing)
-    probs = predict_validation(job, [member], tta="none")
+    # One view an epoch is enough to compare epochs; the OOF of the best one gets all views.
+    probs = predict_validation(job, Member(state.evaluated.eval(), job.preprocessing, "none", job.dtype))
     targets = data.targets[data.val]
     with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
         score = job.metric.score(targets, probs)
@@ -315,14 +315,12 @@ def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> n
     return confusion
 
 
-def predict_validation(job: FoldJob, members: list[Member], *, tta: str) -> np.ndarray:
+def predict_validation(job: FoldJob, member: Member) -> np.ndarray:
     """(validation rows, classes) probabilities."""
     return predict_probs(
-        members,
+        [member],
         job.data.val_paths,
-        tta=tta,
         device=job.machine.device,
-        dtype=job.dtype,
         batch_size=job.recipe.batch_size,
         workers=max(1, job.machine.workers),
     )
@@ -341,8 +339,7 @@ def summarise_epoch(job: FoldJob, state: TrainState) -> str:
 def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
     """Predict the validation rows with the best state_dict as the bundle will: same loading, same TTA; then mark the fold done."""
     spec = fold_spec(job.run, job.data.fold, num_classes=len(job.data.class_names))
-    model = load_model(spec, job.folder, job.machine.device)
-    probs = predict_validation(job, [Member(model, job.preprocessing)], tta=job.recipe.tta)
+    probs = predict_validation(job, load_member(spec, job.folder, job.machine.device))
     oof = oof_table(job.data.image_ids.iloc[job.data.val], probs, job.data.class_names)
     write_csv(job.folder / "oof.csv", oof)
     best = max(line["epoch"] for line in state.history if line["best"])
@@ -357,6 +354,8 @@ def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
         backbone=run.recipe.backbone,
         num_classes=num_classes,
         preprocessing=find_preprocessing(run.recipe),
+        tta=run.recipe.tta,
+        precision=run.recipe.precision,
         file=file,
         sha256=file_sha256(run.fold(fold) / file),
         weight=1.0,

@@ -1,0 +1,291 @@
+"""The command line: parse, call one step, print its result.
+
+Everything heavy is imported inside the commands: `kitsolve --help` must not load torch.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from kitsolve.errors import KitsolveError
+
+if TYPE_CHECKING:
+    from kitsolve.evaluation.score import CvScore
+    from kitsolve.workspace import Workspace
+
+app = typer.Typer(
+    help="From a Kaggle image competition's name to a scored submission. Start with `kitsolve run digits`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+Slug = Annotated[str, typer.Argument(help="The competition's name in its Kaggle address.", show_default=False)]
+OneRun = Annotated[str | None, typer.Argument(help="A run; by default the newest finished one.", show_default=False)]
+Runs = Annotated[list[str] | None, typer.Argument(help="Runs; by default the newest finished one.", show_default=False)]
+RecipeName = Annotated[str | None, typer.Option("--recipe", help="A recipe of the competition, or quick, baseline, strong. Default: baseline.")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
+Workers = Annotated[int | None, typer.Option(min=0, help="Processes that load images; changes no result.")]
+Force = Annotated[bool, typer.Option("--force", help="Do again what is done.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The options that stand before the command."""
+
+    root: Path
+    debug: bool
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"kitsolve {version('kitsolve')}")
+        raise typer.Exit
+
+
+@app.callback()
+def configure(
+    context: typer.Context,
+    root: Annotated[Path, typer.Option(envvar="KITSOLVE_ROOT", help="Work in this folder.", file_okay=False)] = Path(),
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """Remember the options that every command shares."""
+    context.obj = Shared(root.resolve(), debug)
+
+
+@app.command()
+def run(
+    slug: Slug,
+    recipe: RecipeName = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Fetch, train, export, rehearse: from nothing to a checked notebook and submission.csv."""
+    from kitsolve.evaluation.runs import Wanted
+    from kitsolve.submission.run import run_all
+    from kitsolve.training.fold import choose_machine
+
+    wanted = Wanted(slug, recipe, tuple(overrides or ()))
+    done = run_all(_workspace(), wanted, choose_machine(device, workers), force=force)
+    lines = [_describe_cv(done.cv), f"notebook    {done.notebook}", f"submission  {done.submission}"]
+    lines += [f"score       {done.score:.5f} on the held-out test set"] if done.score is not None else []
+    lines += [f"rehearsal   passed {len(done.rehearsal.checks)} checks in {done.rehearsal.seconds:.0f} s"]
+    _print(asdict(done), "\n".join(lines), as_json)
+
+
+@app.command()
+def fetch(
+    slug: Slug,
+    source: Annotated[Path | None, typer.Option("--from", help="A folder with the competition's unzipped files.")] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Get the data, check every image, write train.csv, test.csv and folds.csv."""
+    from kitsolve.data.fetch import fetch as fetch_step
+
+    done = fetch_step(_workspace(), slug, source=source, force=force)
+    text = f"{done.train_rows:,} train and {done.test_rows:,} test images in {done.raw}, {done.folds} folds"
+    _print(asdict(done), text, as_json)
+
+
+@app.command()
+def train(
+    slug: Slug,
+    recipe: RecipeName = None,
+    fold: Annotated[list[int] | None, typer.Option(help="Only this fold, from 0; may be repeated.")] = None,
+    name: Annotated[str | None, typer.Option("--run", help="The run's name; goes on with it where it exists.")] = None,
+    overrides: Overrides = None,
+    device: Device = "auto",
+    workers: Workers = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train all folds of a recipe, or go on where it stopped; ends with the CV score."""
+    from kitsolve.evaluation.runs import Wanted, open_run
+    from kitsolve.training.fold import choose_machine, train_folds
+
+    workspace = _workspace()
+    started = open_run(workspace, Wanted(slug, recipe, tuple(overrides or ()), name), force=force)
+    cv = train_folds(workspace, started, fold or [], choose_machine(device, workers))
+    _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{_describe_cv(cv)}", as_json)
+
+
+@app.command()
+def score(slug: Slug, name: OneRun = None, as_json: AsJson = False) -> None:
+    """Print the CV score of a run: per fold, mean and std, and of all OOF predictions together."""
+    from kitsolve.evaluation.runs import find_run
+    from kitsolve.evaluation.score import score_run
+
+    workspace = _workspace()
+    found = find_run(workspace, slug, name)
+    cv = score_run(workspace, found)
+    _print({"run": found.name, "cv": asdict(cv)}, f"run         {found.name}\n{_describe_cv(cv)}", as_json)
+
+
+@app.command()
+def runs(slug: Slug, as_json: AsJson = False) -> None:
+    """List the runs of a competition, the newest first."""
+    from kitsolve.config import read_competition
+    from kitsolve.evaluation.runs import list_runs, summarise_run
+
+    workspace = _workspace()
+    read_competition(workspace, slug)
+    rows = [summarise_run(found) for found in list_runs(workspace, slug)]
+    _print({"runs": rows}, _table(rows) or f"no runs yet: `kitsolve train {slug}` makes one", as_json)
+
+
+@app.command()
+def models(
+    pattern: Annotated[str, typer.Argument(help="A part of the name, or a pattern with *.")] = "*",
+    as_json: AsJson = False,
+) -> None:
+    """List the backbones: parameters (millions), image size, ImageNet top-1 and top-5 (%), licence of the weights."""
+    from kitsolve.training.backbones import list_backbones
+
+    rows = [asdict(facts) for facts in list_backbones(pattern)]
+    _print({"models": rows}, _table(rows) or f"no backbone matches {pattern!r}", as_json)
+
+
+@app.command()
+def export(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
+    """Write the bundle (weights and bundle.json) of one or more runs, and the notebook."""
+    from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.notebook import write_notebook
+
+    workspace = _workspace()
+    bundle = export_bundle(workspace, slug, names or [])
+    notebook = write_notebook(workspace, bundle)
+    folder = workspace.bundle(slug, bundle.name)
+    _print({"bundle": folder, "notebook": notebook}, f"bundle      {folder}\nnotebook    {notebook}", as_json)
+
+
+@app.command()
+def predict(
+    slug: Slug,
+    names: Runs = None,
+    output: Annotated[Path | None, typer.Option(help="Write the submission here.")] = None,
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Predict the test set with a bundle's own code."""
+    from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.predict import predict as predict_step
+
+    workspace = _workspace()
+    path = predict_step(workspace, export_bundle(workspace, slug, names or []), output=output, device=device)
+    _print({"submission": path}, f"submission  {path}", as_json)
+
+
+@app.command()
+def rehearse(
+    slug: Slug,
+    name: Annotated[str | None, typer.Argument(help="A bundle; by default the one exported last.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run the exported notebook as Kaggle would, twice, and check what it writes."""
+    from kitsolve.submission.bundle import find_bundle
+    from kitsolve.submission.rehearse import rehearse as rehearse_step
+
+    workspace = _workspace()
+    done = rehearse_step(workspace, find_bundle(workspace, slug, name))
+    lines = [f"{'passed' if passed else 'FAILED':11} {check}" for check, passed in done.checks.items()]
+    _print(asdict(done), "\n".join([*lines, f"{'seconds':11} {done.seconds}"]), as_json)
+    if not done.passed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def submit(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
+    """Check the submission and hand it in; the score is printed beside the CV."""
+    from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.submit import submit as submit_step
+
+    workspace = _workspace()
+    done = submit_step(workspace, export_bundle(workspace, slug, names or []))
+    text = f"score       {done.public_score:.5f}\nCV          {done.cv['pooled']:.5f} {done.cv['metric']}"
+    _print(asdict(done), text, as_json)
+
+
+@app.command()
+def board(
+    slug: Slug,
+    host: Annotated[str, typer.Option(help="Serve on this address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Serve on this port; 0 takes a free one.")] = 0,
+) -> None:
+    """Serve TensorBoard over the runs of a competition until Ctrl-C."""
+    import threading
+
+    from kitsolve.evaluation.board import start_board
+
+    typer.echo(f"TensorBoard at {start_board(_workspace().runs(slug), host=host, port=port)}  (Ctrl-C stops it)")
+    threading.Event().wait()
+
+
+def _workspace() -> Workspace:
+    from kitsolve.workspace import Workspace
+
+    return Workspace(click.get_current_context().find_root().obj.root)
+
+
+def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
+    """The result goes to stdout: as text, or as one JSON object."""
+    typer.echo(json.dumps(values, default=str) if as_json else text)
+
+
+def _describe_cv(cv: CvScore) -> str:
+    folds = "  ".join(f"{value:.5f}" for value in cv.folds)
+    return f"CV          {cv.pooled:.5f} {cv.metric} (all OOF rows)\nfolds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    """Rows of equal keys as aligned columns under their names; an unknown value is a dash."""
+    if not rows:
+        return ""
+    cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    """Run the command line; a KitsolveError becomes two lines and exit code 1, Ctrl-C exit code 130."""
+    debug = "--debug" in sys.argv
+    try:
+        app(standalone_mode=False)
+    except KitsolveError as error:
+        if debug:
+            traceback.print_exc()
+        typer.echo(f"error: {error.problem}\n  fix: {error.hint}", err=True)
+        sys.exit(1)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort) as error:
+        typer.echo(f"\ninterrupted. {f'Go on with: {error}' if str(error) else 'Run the same command to go on.'}", err=True)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`kitsolve export`, first half: finished folds become a bundle, a folder that predicts without kitsolve."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from kitsolve.data.fetch import link_or_copy, read_train_table
+from kitsolve.data.table import class_names
+from kitsolve.errors import KitsolveError, nearest
+from kitsolve.evaluation.runs import Run, find_run
+from kitsolve.evaluation.score import score_blend
+from kitsolve.inference import BUNDLE_FORMAT, Bundle, ModelSpec, SubmissionRules, read_bundle
+from kitsolve.training.fold import fold_spec
+from kitsolve.workspace import Workspace, read_json, write_json
+
+
+def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
+    """The bundle of the named runs, or of the newest finished one: every finished fold is a member with equal weight.
+
+    bundle.json is written last; a bundle that is complete is left as it is.
+
+    Raises:
+        KitsolveError: no such run, or none that is finished.
+    """
+    runs = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
+    folder = workspace.bundle(slug, bundle_name(runs))
+    bundle = _describe_bundle(workspace, runs)
+    if (folder / "bundle.json").is_file() and read_bundle(folder) == bundle:
+        return bundle
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    for run, fold, spec in _members(workspace, runs):
+        link_or_copy(run.fold(fold) / "best.safetensors", folder / spec.file)
+    write_json(folder / "bundle.json", asdict(bundle))
+    return bundle
+
+
+def bundle_name(runs: list[Run]) -> str:
+    """The run's name, or the first run's and how many more there are."""
+    return runs[0].name if len(runs) == 1 else f"{runs[0].name}-and-{len(runs) - 1}-more"
+
+
+def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bundle:
+    """Bundle `name`, or the one that was exported last.
+
+    Raises:
+        KitsolveError: there is none.
+    """
+    folders = sorted(workspace.bundle(slug, "x").parent.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime_ns)
+    known = [path.parent.name for path in folders]
+    if not known or (name is not None and name not in known):
+        raise KitsolveError(
+            f"{slug} has no bundle{f' {name!r}' if name else ''}.",
+            hint=f"take one of: {nearest(name, known)}." if name and known else f"run `kitsolve export {slug}` first.",
+        )
+    return read_bundle(workspace.bundle(slug, name or known[-1]))
+
+
+def _members(workspace: Workspace, runs: list[Run]) -> list[tuple[Run, int, ModelSpec]]:
+    """Run, fold and spec of every finished fold; each run has the same share in the blend."""
+    train = read_train_table(workspace, runs[0].competition.slug)
+    members = []
+    for run in runs:
+        num_classes = len(class_names(train, run.competition, workspace.raw(run.competition.slug)))
+        folds = [fold for fold in sorted(train.fold.unique().tolist()) if run.fold_is_done(fold)]
+        for fold in folds:
+            spec = fold_spec(run, fold, num_classes=num_classes)
+            spec = replace(spec, file=f"{run.name}-fold_{fold}.safetensors", weight=1 / len(runs) / len(folds))
+            members.append((run, fold, spec))
+    return members
+
+
+def _describe_bundle(workspace: Workspace, runs: list[Run]) -> Bundle:
+    competition = runs[0].competition
+    train = read_train_table(workspace, competition.slug)
+    names = class_names(train, competition, workspace.raw(competition.slug))
+    return Bundle(
+        format=BUNDLE_FORMAT,
+        name=bundle_name(runs),
+        competition=competition.slug,
+        test_image=competition.test.image,
+        submission=SubmissionRules(competition.submission.kind, competition.submission.sample, names),
+        batch_size=min(run.recipe.batch_size for run in runs),
+        models=tuple(spec for _, _, spec in _members(workspace, runs)),
+        card=_make_card(workspace, runs),
+    )
+
+
+def _make_card(workspace: Workspace, runs: list[Run]) -> dict[str, Any]:
+    """What people want to know about the bundle: plain JSON values."""
+    competition = runs[0].competition
+    return {
+        "title": competition.title,
+        "via": competition.submission.via,
+        "cv": asdict(score_blend(workspace, runs)),
+        "runs": [
+            {"run": run.name, "recipe": run.recipe_name, "backbone": run.recipe.backbone, "image_size": run.recipe.image_size, "tta": run.recipe.tta}
+            for run in runs
+        ],
+        "versions": read_json(runs[0].folder / "run.json")["versions"],
+    }
+
+
+def bundle_size_mb(folder: Path) -> float:
+    """Megabytes (10^6 bytes) of a bundle's files."""
+    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6

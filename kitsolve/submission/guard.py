@@ -1,0 +1,67 @@
+"""Makes a Python process as lonely as a Kaggle notebook: no kitsolve, no network, read-only inputs.
+
+The rehearsal copies this file as `sitecustomize.py` into a folder on PYTHONPATH, so that Python runs it before
+anything else in every process of the notebook. It imports only the standard library. The folder that cannot be
+written is named by KITSOLVE_READ_ONLY.
+"""
+
+import ipaddress
+import os
+import sys
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+NETWORK_EVENTS = {"socket.connect": 1, "socket.sendto": 1, "socket.getaddrinfo": 0, "socket.gethostbyname": 0}
+"""Audit event -> which of its arguments names the host (https://docs.python.org/3/library/audit_events.html)."""
+CHANGE_EVENTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class NoKitsolve(MetaPathFinder):
+    """Answers every import of kitsolve with "no such module", installed or not."""
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        """Refuse kitsolve; leave everything else to the other finders."""
+        if name.partition(".")[0] == "kitsolve":
+            raise ModuleNotFoundError(f"No module named {name!r} (rehearsal)", name=name)
+        return None
+
+
+def is_local(host: object) -> bool:
+    """Whether an address stays on this machine; sockets of the file system are paths."""
+    if isinstance(host, tuple):
+        host = host[0]
+    if host in (None, "", "localhost", b"localhost"):
+        return True
+    text = host.decode() if isinstance(host, bytes) else str(host)
+    if text.startswith(("/", "\0")):
+        return True
+    try:
+        return ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        return False
+
+
+def guard(event: str, arguments: tuple[Any, ...]) -> None:
+    """Audit hook: raise where Kaggle would."""
+    if event in NETWORK_EVENTS and not is_local(arguments[NETWORK_EVENTS[event]]):
+        raise OSError(f"Network is unreachable (rehearsal): {arguments[NETWORK_EVENTS[event]]!r}")
+    if event == "open" and (arguments[2] or 0) & WRITE_FLAGS:
+        refuse_read_only(arguments[0])
+    elif event in CHANGE_EVENTS:
+        for path in arguments[:2]:
+            refuse_read_only(path)
+
+
+def refuse_read_only(path: object) -> None:
+    """Raise for a path inside the read-only folder."""
+    if isinstance(path, (str, bytes, os.PathLike)):
+        full = os.path.abspath(os.fsdecode(path))
+        if full.startswith(os.environ["KITSOLVE_READ_ONLY"] + os.sep):
+            raise PermissionError(f"Read-only file system (rehearsal): {full}")
+
+
+if "KITSOLVE_READ_ONLY" in os.environ:
+    sys.meta_path.insert(0, NoKitsolve())
+    sys.addaudithook(guard)

@@ -1,0 +1,133 @@
+"""`kitsolve export`, second half: a bundle becomes a Kaggle notebook that needs nothing but its weights."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from kitsolve import inference
+from kitsolve.inference import Bundle
+from kitsolve.workspace import Workspace, write_json, write_text
+
+OWNER = "OWNER"
+"""Stands for the Kaggle user name until the notebook is pushed."""
+
+SETTINGS = '''\
+# Nothing here needs the internet: the weights are an attached dataset, the code stands in the next cell.
+import os
+from pathlib import Path
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+KAGGLE = Path(os.environ.get("KITSOLVE_KAGGLE", "/kaggle"))  # a rehearsal at home sets another place
+COMPETITION = {competition!r}
+WEIGHTS = {weights!r}'''
+
+FIND = '''\
+import kitsolve_inference as kitsolve
+
+bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
+input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, {sample!r})
+device = kitsolve.choose_device()
+print(f"weights: {{bundle_dir}}\\ndata:    {{input_dir}}\\ndevice:  {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")'''
+
+PREDICT = '''\
+# Reads the ids and images that are there now: at the rerun those of the hidden test set.
+submission = kitsolve.predict_bundle(bundle_dir, input_dir, KAGGLE / "working" / "submission.csv", device=device)
+print(f"{len(submission):,} rows, checked against the sample submission")'''
+
+PREVIEW = '''\
+submission.head(10)'''
+
+
+def build_notebook(bundle: Bundle) -> NotebookNode:
+    """The notebook of a bundle: run card, settings, inference.py word for word, prediction, preview."""
+    sources = [
+        SETTINGS.format(competition=bundle.competition, weights=kaggle_slug(bundle)),
+        f"%%writefile kitsolve_inference.py\n{inspect.getsource(inference)}",
+        FIND.format(sample=bundle.submission.sample),
+        PREDICT,
+        PREVIEW,
+    ]
+    cells = [new_markdown_cell(_run_card(bundle), id="card")]
+    cells += [new_code_cell(source, id=f"cell-{number}") for number, source in enumerate(sources, start=1)]
+    return new_notebook(
+        cells=cells,
+        metadata={
+            # Without a kernelspec Kaggle's runner stops with "No kernel name found in notebook".
+            "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+            "language_info": {"name": "python"},
+            "kitsolve": asdict(bundle),
+        },
+    )
+
+
+def _run_card(bundle: Bundle) -> str:
+    card, cv = bundle.card, bundle.card["cv"]
+    folds = ", ".join(f"{score:.5f}" for score in cv["folds"])
+    runs = "\n".join(
+        f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` |" for run in card["runs"]
+    )
+    versions = ", ".join(f"{package} {version}" for package, version in card["versions"].items())
+    return f"""# {card["title"]}: kitsolve submission
+
+**CV {cv["metric"]} {cv["pooled"]:.5f}** over all out-of-fold predictions; folds {folds} (mean {cv["mean"]:.5f}, std {cv["std"]:.5f}).
+The ensemble has {len(bundle.models)} models with equal weight a run. The code below is the code that gave the CV score.
+
+| backbone | image size | TTA | recipe | run |
+|---|---|---|---|---|
+{runs}
+
+Trained with {versions}. Competition: `{bundle.competition}`, bundle `{bundle.name}`."""
+
+
+def kaggle_slug(bundle: Bundle) -> str:
+    """The name of dataset and notebook on Kaggle: at most 50 letters, digits and dashes; another bundle, another name."""
+    digest = hashlib.sha256(f"{bundle.competition}/{bundle.name}".encode()).hexdigest()[:8]
+    return f"kitsolve-{bundle.competition[:30].rstrip('-')}-{digest}"
+
+
+def write_notebook(workspace: Workspace, bundle: Bundle) -> Path:
+    """Write SLUG.ipynb and kernel-metadata.json, and dataset-metadata.json beside the weights.
+
+    Returns:
+        The notebook's path.
+    """
+    folder = workspace.notebook(bundle.competition, bundle.name)
+    path = folder / f"{bundle.competition}.ipynb"
+    write_text(path, nbformat.writes(build_notebook(bundle)) + "\n")
+    write_json(folder / "kernel-metadata.json", kernel_metadata(bundle, path.name))
+    write_json(workspace.bundle(bundle.competition, bundle.name) / "dataset-metadata.json", dataset_metadata(bundle))
+    return path
+
+
+def kernel_metadata(bundle: Bundle, code_file: str) -> dict[str, Any]:
+    """kernel-metadata.json: private, without internet (Kaggle's default is with), on two T4."""
+    slug = kaggle_slug(bundle)
+    return {
+        "id": f"{OWNER}/{slug}",
+        "title": slug.replace("-", " "),  # Kaggle makes the slug from the title: they must agree
+        "code_file": code_file,
+        "language": "python",
+        "kernel_type": "notebook",
+        "is_private": True,
+        "enable_gpu": True,
+        "enable_internet": False,
+        "machine_shape": "NvidiaTeslaT4",
+        "dataset_sources": [f"{OWNER}/{slug}"],
+        "competition_sources": [] if bundle.card["via"] == "local" else [bundle.competition],
+        "kernel_sources": [],
+        "model_sources": [],
+    }
+
+
+def dataset_metadata(bundle: Bundle) -> dict[str, Any]:
+    """dataset-metadata.json of the weights."""
+    slug = kaggle_slug(bundle)
+    return {"id": f"{OWNER}/{slug}", "title": slug.replace("-", " "), "licenses": [{"name": "CC0-1.0"}]}

@@ -1,0 +1,30 @@
+"""`kitsolve predict`: a bundle predicts the test set on this machine, by the bundle's own code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kitsolve.errors import translated
+from kitsolve.inference import Bundle, choose_device, predict_bundle
+from kitsolve.workspace import Workspace, read_csv
+
+
+def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None, device: str = "auto") -> Path:
+    """Write the bundle's submission of the raw folder's test images.
+
+    Returns:
+        The path of the checked submission.csv.
+
+    Raises:
+        KitsolveError: a missing or damaged image, sample submission or weights file.
+    """
+    slug = bundle.competition
+    output = output or workspace.submission(slug, bundle.name)
+    with translated(f"run `kitsolve fetch {slug} --force` for images, `kitsolve export {slug}` for weights."):
+        chosen = choose_device(device)
+        rows = len(read_csv(workspace.raw(slug) / bundle.submission.sample)) if workspace.raw(slug).is_dir() else None
+        with tqdm(total=rows, desc="predicting", unit="img", leave=False) as bar:
+            predict_bundle(workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update)
+    return output

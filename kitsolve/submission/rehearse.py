@@ -1,0 +1,225 @@
+"""`kitsolve rehearse`: the exported notebook runs as Kaggle would run it, and what it writes is checked.
+
+It runs twice: with the public test set, as when a notebook is saved, and with a different, larger one, as when a code
+competition runs it again for the score.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbformat.v4 import new_code_cell
+from tqdm import tqdm
+
+from kitsolve.data.fetch import link_or_copy
+from kitsolve.errors import KitsolveError
+from kitsolve.inference import Bundle, check_submission, image_paths, read_sample
+from kitsolve.submission import guard
+from kitsolve.submission.notebook import kaggle_slug
+from kitsolve.submission.predict import predict
+from kitsolve.workspace import Workspace, read_csv, write_json
+
+EXTRA_IMAGES = 200
+"""Train images that the larger test set has beside all images of the public one."""
+
+PROBE = """\
+import importlib.util, os, socket
+for attempt in ("import kitsolve", "socket.create_connection(('192.0.2.1', 443), timeout=5)", "open(os.environ['KITSOLVE_READ_ONLY'] + '/probe', 'w')"):
+    try:
+        exec(attempt)
+    except (ImportError, OSError) as error:
+        assert "(rehearsal)" in str(error), f"{attempt}: {error}"
+    else:
+        raise SystemExit(f"{attempt} should have failed")
+"""
+"""Runs first in the notebook's own process: proves by attempts that it is alone."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Whether the notebook may be trusted: each check as a sentence with its outcome, and the seconds of both runs."""
+
+    passed: bool
+    checks: dict[str, bool]
+    seconds: float
+
+
+def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
+    """Run the bundle's notebook twice and check both submissions; the result is also written as rehearsal.json.
+
+    Raises:
+        KitsolveError: the notebook was not exported, or it stops with an error.
+    """
+    slug = bundle.competition
+    notebook = workspace.notebook(slug, bundle.name) / f"{slug}.ipynb"
+    if not notebook.is_file():
+        raise KitsolveError(f"{notebook} is missing.", hint=f"run `kitsolve export {slug}` first.")
+    place = workspace.rehearsal(slug, bundle.name)
+    shutil.rmtree(place, ignore_errors=True)
+    started = time.perf_counter()
+    mount_public(workspace, bundle, place / "public" / "input")
+    public = run_notebook(notebook, place / "public", title="rehearsing: public test set")
+    origins = mount_rerun(workspace, bundle, place / "rerun" / "input")
+    rerun = run_notebook(notebook, place / "rerun", title="rehearsing: hidden test set")
+    checks = {
+        "the notebook runs without kitsolve, network and write access to its inputs": True,  # else it would have raised
+        "its inputs are as they were": public.inputs_kept and rerun.inputs_kept,
+        "the public submission passes every check": is_valid(workspace.raw(slug), public.submission, bundle),
+        "it equals that of `kitsolve predict`": read_csv(predict(workspace, bundle)).equals(public.submission),
+        "a larger test set with other ids passes every check": is_valid(
+            place / "rerun" / "input" / "competitions" / slug, rerun.submission, bundle
+        ),
+        "the same images get the same predictions there": agrees(public.submission, rerun.submission, origins, bundle),
+    }
+    rehearsal = Rehearsal(all(checks.values()), checks, round(time.perf_counter() - started, 1))
+    for stage in (public, rerun):
+        shutil.rmtree(stage.root / "input")
+    write_json(place / "rehearsal.json", asdict(rehearsal))
+    return rehearsal
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """One run of the notebook: what stood for /kaggle, the submission that it left, and whether its inputs are unchanged."""
+
+    root: Path
+    submission: pd.DataFrame
+    inputs_kept: bool
+
+
+def mount_public(workspace: Workspace, bundle: Bundle, inputs: Path) -> None:
+    """The competition's files but its train images, and the weights, as /kaggle/input/NAME."""
+    slug = bundle.competition
+    _link_files(workspace.raw(slug), inputs / slug, without=_paths(workspace, slug, "train.csv"))
+    _link_files(workspace.bundle(slug, bundle.name), inputs / kaggle_slug(bundle), without=set())
+
+
+def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFrame:
+    """The same in Kaggle's newer layout, with another test set: all test images and some train images under new names.
+
+    Returns:
+        image_id (new) and origin: the public test image that it is, empty for train images; in the new sample's order.
+    """
+    slug, raw = bundle.competition, workspace.raw(bundle.competition)
+    target = inputs / "competitions" / slug
+    _link_files(workspace.bundle(slug, bundle.name), inputs / "datasets" / "owner" / kaggle_slug(bundle), without=set())
+    _link_files(raw, target, without=_paths(workspace, slug, "train.csv") | _paths(workspace, slug, "test.csv"))
+    sample = read_sample(raw, bundle.submission)
+    extra = read_csv(workspace.tables(slug) / "train.csv").path[:EXTRA_IMAGES]
+    sources = pd.concat([read_csv(workspace.tables(slug) / "test.csv").path, extra], ignore_index=True)
+    origins = pd.Series([*sample.iloc[:, 0], *[""] * len(extra)])
+    suffix = Path(sample.iloc[0, 0]).suffix  # some ids are file names
+    rows = pd.concat([sample, *[sample.iloc[:1]] * len(extra)], ignore_index=True)
+    rows.iloc[:, 0] = [f"rerun_{number:07d}{suffix}" for number in range(len(rows))]
+    order = np.random.default_rng(0).permutation(len(rows))
+    rows, sources, origins = rows.iloc[order], sources.iloc[order], origins.iloc[order]
+    for source, path in zip(sources, image_paths(rows, bundle.test_image), strict=True):
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(raw / source, target / path)
+    (target / bundle.submission.sample).unlink()  # a hard link: writing into it would change the raw file
+    rows.to_csv(target / bundle.submission.sample, index=False)
+    return pd.DataFrame({"image_id": rows.iloc[:, 0], "origin": origins})
+
+
+def _paths(workspace: Workspace, slug: str, table: str) -> set[str]:
+    return set(read_csv(workspace.tables(slug) / table).path)
+
+
+def _link_files(source: Path, target: Path, *, without: set[str]) -> None:
+    """All files below `source`, linked into `target`, but those of the relative paths `without`."""
+    for folder, _, files in os.walk(source):
+        place = target / Path(folder).relative_to(source)
+        place.mkdir(parents=True, exist_ok=True)
+        for name in files:
+            if (Path(folder, name).relative_to(source)).as_posix() not in without:
+                link_or_copy(Path(folder, name), place / name)
+
+
+def run_notebook(notebook: Path, root: Path, *, title: str) -> NotebookRun:
+    """Run a notebook with `root` in the place of /kaggle, in a guarded process of its own; keep it as executed.ipynb.
+
+    Raises:
+        KitsolveError: it stopped with an error, or wrote no submission.csv; shows the last lines.
+    """
+    working = root / "working"
+    working.mkdir(parents=True)
+    before = _fingerprint(root / "input")
+    executed = nbformat.read(notebook, as_version=4)
+    executed.cells.insert(0, new_code_cell(PROBE, id="probe"))
+    with tqdm(total=len(executed.cells), desc=title, unit="cell", leave=False) as bar:
+        client = NotebookClient(
+            executed,
+            timeout=None,
+            resources={"metadata": {"path": str(working)}},
+            on_cell_executed=lambda **_: bar.update(),
+        )
+        try:
+            client.execute(env=_lonely_environment(root))
+        except (CellExecutionError, DeadKernelError) as error:
+            raise _explain(error, root) from error
+        finally:
+            nbformat.write(executed, root / "executed.ipynb")
+    if not (working / "submission.csv").is_file():
+        raise KitsolveError("the notebook wrote no submission.csv.", hint=f"look at {root / 'executed.ipynb'}.")
+    return NotebookRun(root, read_csv(working / "submission.csv"), _fingerprint(root / "input") == before)
+
+
+def _fingerprint(folder: Path) -> list[tuple[str, int, int]]:
+    """Path, size and time of change of every file."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+
+
+def _lonely_environment(root: Path) -> dict[str, str]:
+    """The environment of the notebook's process: the guard at its start, empty caches, Kaggle's own variables."""
+    site = root / "site"
+    site.mkdir()
+    shutil.copyfile(guard.__file__, site / "sitecustomize.py")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KITSOLVE")}
+    return kept | {
+        "PYTHONPATH": str(site),
+        "KITSOLVE_KAGGLE": str(root),
+        "KITSOLVE_READ_ONLY": str(root / "input"),
+        "HF_HOME": str(root / "cache"),
+        "TORCH_HOME": str(root / "cache"),
+        "KAGGLE_KERNEL_RUN_TYPE": "Batch",
+    }
+
+
+def _explain(error: Exception, root: Path) -> KitsolveError:
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
+    return KitsolveError(f"the notebook failed: {lines[-1]}", hint=f"look at {root / 'executed.ipynb'}, then export again.")
+
+
+def is_valid(input_dir: Path, submission: pd.DataFrame, bundle: Bundle) -> bool:
+    """Whether a submission passes every check against the sample of `input_dir`."""
+    try:
+        check_submission(submission, read_sample(input_dir, bundle.submission), bundle.submission)
+    except ValueError as error:
+        tqdm.write(f"rehearsal: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def agrees(public: pd.DataFrame, rerun: pd.DataFrame, origins: pd.DataFrame, bundle: Bundle) -> bool:
+    """Whether images that both test sets hold got the same values, though ids, order and batches differ.
+
+    Half precision rounds differently in batches of another size: 1 % of the labels may differ, probabilities by 0.02.
+    """
+    known = origins[origins.origin != ""]
+    before = public.set_index(public.columns[0]).loc[known.origin].to_numpy()
+    after = rerun.set_index(rerun.columns[0]).loc[known.image_id].to_numpy()
+    if bundle.submission.kind == "label":
+        return bool((before == after).mean() >= 0.99)
+    return bool(np.allclose(before.astype(float), after.astype(float), rtol=0, atol=0.02))
