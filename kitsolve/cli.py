@@ -6,14 +6,13 @@ Everything heavy is imported inside the commands: `kitsolve --help` must not loa
 from __future__ import annotations
 
 import json
-import sys
 import traceback
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
+from typer.core import TyperGroup
 
 from kitsolve.errors import KitsolveError
 
@@ -21,7 +20,27 @@ if TYPE_CHECKING:
     from kitsolve.evaluation.score import CvScore
     from kitsolve.workspace import Workspace
 
+
+class Guarded(TyperGroup):
+    """The one place where errors become words and exit codes: 1 for a KitsolveError, 130 for Ctrl-C."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401  (as in the class above)
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except KitsolveError as error:
+            if ctx.params["debug"]:
+                traceback.print_exc()
+            typer.echo(f"error: {error.problem}\n  fix: {error.hint}", err=True)
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as error:
+            advice = f"go on with: {error}" if str(error) else "run the same command again to go on."
+            typer.echo(f"\ninterrupted; {advice}", err=True)
+            raise typer.Exit(130) from error
+
+
 app = typer.Typer(
+    cls=Guarded,
     help="From a Kaggle image competition's name to a scored submission. Start with `kitsolve run digits`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -36,14 +55,6 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that load images; changes no result.")]
 Force = Annotated[bool, typer.Option("--force", help="Do again what is done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-
-
-@dataclass(frozen=True)
-class Shared:
-    """The options that stand before the command."""
-
-    root: Path
-    debug: bool
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,12 +72,15 @@ def configure(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
-    """Remember the options that every command shares."""
-    context.obj = Shared(root.resolve(), debug)
+    """Give every command the workspace; `debug` is read where errors are shown."""
+    from kitsolve.workspace import Workspace
+
+    context.obj = Workspace(root.resolve())
 
 
 @app.command()
 def run(
+    context: typer.Context,
     slug: Slug,
     recipe: RecipeName = None,
     overrides: Overrides = None,
@@ -81,7 +95,7 @@ def run(
     from kitsolve.training.fold import choose_machine
 
     wanted = Wanted(slug, recipe, tuple(overrides or ()))
-    done = run_all(_workspace(), wanted, choose_machine(device, workers), force=force)
+    done = run_all(context.obj, wanted, choose_machine(device, workers), force=force)
     lines = [_describe_cv(done.cv), f"notebook    {done.notebook}", f"submission  {done.submission}"]
     lines += [f"score       {done.score:.5f} on the held-out test set"] if done.score is not None else []
     lines += [f"rehearsal   passed {len(done.rehearsal.checks)} checks in {done.rehearsal.seconds:.0f} s"]
@@ -90,6 +104,7 @@ def run(
 
 @app.command()
 def fetch(
+    context: typer.Context,
     slug: Slug,
     source: Annotated[Path | None, typer.Option("--from", help="A folder with the competition's unzipped files.")] = None,
     force: Force = False,
@@ -98,13 +113,14 @@ def fetch(
     """Get the data, check every image, write train.csv, test.csv and folds.csv."""
     from kitsolve.data.fetch import fetch as fetch_step
 
-    done = fetch_step(_workspace(), slug, source=source, force=force)
+    done = fetch_step(context.obj, slug, source=source, force=force)
     text = f"{done.train_rows:,} train and {done.test_rows:,} test images in {done.raw}, {done.folds} folds"
     _print(asdict(done), text, as_json)
 
 
 @app.command()
 def train(
+    context: typer.Context,
     slug: Slug,
     recipe: RecipeName = None,
     fold: Annotated[list[int] | None, typer.Option(help="Only this fold, from 0; may be repeated.")] = None,
@@ -119,31 +135,31 @@ def train(
     from kitsolve.evaluation.runs import Wanted, open_run
     from kitsolve.training.fold import choose_machine, train_folds
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     started = open_run(workspace, Wanted(slug, recipe, tuple(overrides or ()), name), force=force)
     cv = train_folds(workspace, started, fold or [], choose_machine(device, workers))
     _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{_describe_cv(cv)}", as_json)
 
 
 @app.command()
-def score(slug: Slug, name: OneRun = None, as_json: AsJson = False) -> None:
+def score(context: typer.Context, slug: Slug, name: OneRun = None, as_json: AsJson = False) -> None:
     """Print the CV score of a run: per fold, mean and std, and of all OOF predictions together."""
     from kitsolve.evaluation.runs import find_run
     from kitsolve.evaluation.score import score_run
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     found = find_run(workspace, slug, name)
     cv = score_run(workspace, found)
     _print({"run": found.name, "cv": asdict(cv)}, f"run         {found.name}\n{_describe_cv(cv)}", as_json)
 
 
 @app.command()
-def runs(slug: Slug, as_json: AsJson = False) -> None:
+def runs(context: typer.Context, slug: Slug, as_json: AsJson = False) -> None:
     """List the runs of a competition, the newest first."""
     from kitsolve.config import read_competition
     from kitsolve.evaluation.runs import list_runs, summarise_run
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     read_competition(workspace, slug)
     rows = [summarise_run(found) for found in list_runs(workspace, slug)]
     _print({"runs": rows}, _table(rows) or f"no runs yet: `kitsolve train {slug}` makes one", as_json)
@@ -151,6 +167,7 @@ def runs(slug: Slug, as_json: AsJson = False) -> None:
 
 @app.command()
 def models(
+    context: typer.Context,
     pattern: Annotated[str, typer.Argument(help="A part of the name, or a pattern with *.")] = "*",
     as_json: AsJson = False,
 ) -> None:
@@ -162,12 +179,12 @@ def models(
 
 
 @app.command()
-def export(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
+def export(context: typer.Context, slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
     """Write the bundle (weights and bundle.json) of one or more runs, and the notebook."""
     from kitsolve.submission.bundle import export_bundle
     from kitsolve.submission.notebook import write_notebook
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     bundle = export_bundle(workspace, slug, names or [])
     notebook = write_notebook(workspace, bundle)
     folder = workspace.bundle(slug, bundle.name)
@@ -176,6 +193,7 @@ def export(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def predict(
+    context: typer.Context,
     slug: Slug,
     names: Runs = None,
     output: Annotated[Path | None, typer.Option(help="Write the submission here.")] = None,
@@ -186,13 +204,14 @@ def predict(
     from kitsolve.submission.bundle import export_bundle
     from kitsolve.submission.predict import predict as predict_step
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     path = predict_step(workspace, export_bundle(workspace, slug, names or []), output=output, device=device)
     _print({"submission": path}, f"submission  {path}", as_json)
 
 
 @app.command()
 def rehearse(
+    context: typer.Context,
     slug: Slug,
     name: Annotated[str | None, typer.Argument(help="A bundle; by default the one exported last.")] = None,
     as_json: AsJson = False,
@@ -201,7 +220,7 @@ def rehearse(
     from kitsolve.submission.bundle import find_bundle
     from kitsolve.submission.rehearse import rehearse as rehearse_step
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     done = rehearse_step(workspace, find_bundle(workspace, slug, name))
     lines = [f"{'passed' if passed else 'FAILED':11} {check}" for check, passed in done.checks.items()]
     _print(asdict(done), "\n".join([*lines, f"{'seconds':11} {done.seconds}"]), as_json)
@@ -210,12 +229,12 @@ def rehearse(
 
 
 @app.command()
-def submit(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
+def submit(context: typer.Context, slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
     """Check the submission and hand it in; the score is printed beside the CV."""
     from kitsolve.submission.bundle import export_bundle
     from kitsolve.submission.submit import submit as submit_step
 
-    workspace = _workspace()
+    workspace: Workspace = context.obj
     done = submit_step(workspace, export_bundle(workspace, slug, names or []))
     text = f"score       {done.public_score:.5f}\nCV          {done.cv['pooled']:.5f} {done.cv['metric']}"
     _print(asdict(done), text, as_json)
@@ -223,6 +242,7 @@ def submit(slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
 
 @app.command()
 def board(
+    context: typer.Context,
     slug: Slug,
     host: Annotated[str, typer.Option(help="Serve on this address.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Serve on this port; 0 takes a free one.")] = 0,
@@ -232,14 +252,8 @@ def board(
 
     from kitsolve.evaluation.board import start_board
 
-    typer.echo(f"TensorBoard at {start_board(_workspace().runs(slug), host=host, port=port)}  (Ctrl-C stops it)")
+    typer.echo(f"TensorBoard at {start_board(context.obj.runs(slug), host=host, port=port)}  (Ctrl-C stops it)")
     threading.Event().wait()
-
-
-def _workspace() -> Workspace:
-    from kitsolve.workspace import Workspace
-
-    return Workspace(click.get_current_context().find_root().obj.root)
 
 
 def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
@@ -268,23 +282,8 @@ def _cell(value: object) -> str:
 
 
 def main() -> None:
-    """Run the command line; a KitsolveError becomes two lines and exit code 1, Ctrl-C exit code 130."""
-    debug = "--debug" in sys.argv
-    try:
-        app(standalone_mode=False)
-    except KitsolveError as error:
-        if debug:
-            traceback.print_exc()
-        typer.echo(f"error: {error.problem}\n  fix: {error.hint}", err=True)
-        sys.exit(1)
-    except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort) as error:
-        typer.echo(f"\ninterrupted. {f'Go on with: {error}' if str(error) else 'Run the same command to go on.'}", err=True)
-        sys.exit(130)
+    """Run the command line."""
+    app()
 
 
 if __name__ == "__main__":
