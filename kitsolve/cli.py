@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class Guarded(TyperGroup):
     """The one place where errors become words and exit codes: 1 for a KitsolveError, 130 for Ctrl-C."""
 
-    def invoke(self, ctx: typer.Context) -> Any:  # noqa: ANN401  (as in the class above)
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401  (typer keeps its own copy of click's Context)
         """Run the command."""
         try:
             return super().invoke(ctx)
@@ -49,8 +49,13 @@ app = typer.Typer(
 Slug = Annotated[str, typer.Argument(help="The competition's name in its Kaggle address.", show_default=False)]
 OneRun = Annotated[str | None, typer.Argument(help="A run; by default the newest finished one.", show_default=False)]
 Runs = Annotated[list[str] | None, typer.Argument(help="Runs; by default the newest finished one.", show_default=False)]
-RecipeName = Annotated[str | None, typer.Option("--recipe", help="A recipe of the competition, or quick, baseline, strong. Default: baseline.")]
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option("--recipe", help="A recipe of the competition, or quick, baseline, strong. Default: baseline."),
+]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; may be repeated.")
+]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that load images; changes no result.")]
 Force = Annotated[bool, typer.Option("--force", help="Do again what is done.")]
@@ -70,7 +75,9 @@ def configure(
     context: typer.Context,
     root: Annotated[Path, typer.Option(envvar="KITSOLVE_ROOT", help="Work in this folder.", file_okay=False)] = Path(),
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-    version: Annotated[bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Give every command the workspace; `debug` is read where errors are shown."""
     from kitsolve.workspace import Workspace
@@ -106,7 +113,9 @@ def run(
 def fetch(
     context: typer.Context,
     slug: Slug,
-    source: Annotated[Path | None, typer.Option("--from", help="A folder with the competition's unzipped files.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="A folder with the competition's unzipped files.")
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -272,7 +281,9 @@ def _table(rows: list[dict[str, Any]]) -> str:
         return ""
     cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells)
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
+    )
 
 
 def _cell(value: object) -> str:

@@ -122,7 +122,9 @@ def read_recipe(workspace: Workspace, slug: str, name: str, overrides: Sequence[
     for layer in reversed(layers):
         recipe |= layer
     recipe |= _parse_overrides(overrides)
-    return _validate(Recipe, recipe, source=f"recipe {name}" + (f" with --set {' '.join(overrides)}" if overrides else ""))
+    return _validate(
+        Recipe, recipe, source=f"recipe {name}" + (f" with --set {' '.join(overrides)}" if overrides else "")
+    )
 
 
 def load_prepare(workspace: Workspace, slug: str) -> ModuleType | None:
@@ -160,7 +162,9 @@ def _find_recipe(own: Path, name: str, visited: list[Path]) -> Path:
     if any(path in visited for path in candidates):
         raise KitsolveError(f"recipe {name!r} extends itself.", hint=f"correct `extends` in {visited[-1]}.")
     known = [path.stem for folder in (own, RECIPES) for path in folder.glob("*.toml")]
-    raise KitsolveError(f"there is no recipe {name!r}.", hint=f"take one of: {nearest(name, known)}; or write {candidates[0]}.")
+    raise KitsolveError(
+        f"there is no recipe {name!r}.", hint=f"take one of: {nearest(name, known)}; or write {candidates[0]}."
+    )
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One trained state_dict: the backbone that it fits, its input, views and dtype, its file, its share in the ensemble."""
+    """One trained state_dict: its backbone, its input, views and precision, its file, its share in the ensemble."""
 
     backbone: str
     num_classes: int
@@ -165,7 +165,8 @@ def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
         return image
     shrinks = min(image.shape[:2]) > size
     how = cv2.INTER_AREA if shrinks else CV2_INTERPOLATION[preprocessing.interpolation]
-    return cv2.resize(image, (size, size), interpolation=how)
+    resized: np.ndarray = cv2.resize(image, (size, size), interpolation=how)
+    return resized
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -222,7 +223,8 @@ def build_model(backbone: str, num_classes: int, *, image_size: int, pretrained:
     # Position embeddings and windows of such models are laid out for one size, which must be given.
     fixed = timm.get_pretrained_cfg(name).fixed_input_size
     size = {"img_size": image_size} if fixed else {}
-    return timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **size)
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **size)
+    return model
 
 
 def _build_torchvision(name: str, num_classes: int, *, image_size: int, pretrained: bool) -> nn.Module:
@@ -244,7 +246,7 @@ def _replace_head(model: nn.Module, num_classes: int) -> nn.Module:
         if getattr(layer, "out_features", getattr(layer, "out_channels", None)) == 1000
     ][-1]
     if isinstance(head, nn.Conv2d):  # squeezenet
-        new: nn.Module = nn.Conv2d(head.in_channels, num_classes, head.kernel_size)
+        new: nn.Module = nn.Conv2d(head.in_channels, num_classes, kernel_size=1)
     else:
         assert isinstance(head, nn.Linear)
         new = nn.Linear(head.in_features, num_classes)
@@ -269,7 +271,7 @@ def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module
         model.load_state_dict(load_file(path), strict=True)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {spec.backbone}: {error}.") from error
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
 def file_sha256(path: Path) -> str:
@@ -298,7 +300,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 
 def choose_dtype(precision: str, device_type: str, *, has_bfloat16: bool) -> torch.dtype:
-    """The dtype of the forward pass; "auto" is bfloat16 where the hardware has it, else float16 on CUDA, else float32."""
+    """The dtype of the forward pass; "auto": bfloat16 where the hardware has it, else float16 on CUDA, else float32."""
     if precision != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
     if has_bfloat16:
@@ -469,7 +471,9 @@ def image_paths(rows: pd.DataFrame, template: str) -> list[str]:
     try:
         return [template.format_map(row) for row in rows.to_dict("records")]
     except (KeyError, IndexError) as error:
-        raise ValueError(f"the image template {template!r} does not fit the columns {list(rows.columns)}: {error}.") from error
+        raise ValueError(
+            f"the image template {template!r} does not fit the columns {list(rows.columns)}: {error}."
+        ) from error
 
 
 def make_submission(sample: pd.DataFrame, probs: np.ndarray, rules: SubmissionRules) -> pd.DataFrame:
@@ -503,7 +507,9 @@ def check_submission(submission: pd.DataFrame, sample: pd.DataFrame, rules: Subm
         ValueError: names the first offending row.
     """
     if list(submission.columns) != list(sample.columns):
-        raise ValueError(f"the submission has the columns {list(submission.columns)}, the sample {list(sample.columns)}.")
+        raise ValueError(
+            f"the submission has the columns {list(submission.columns)}, the sample {list(sample.columns)}."
+        )
     ids, expected = submission.iloc[:, 0], sample.iloc[:, 0]
     if ids.duplicated().any():
         raise ValueError(f"the submission names id {ids[ids.duplicated()].iloc[0]!r} twice.")
@@ -533,7 +539,9 @@ def _check_probabilities(ids: pd.Series, values: pd.DataFrame, *, whole_rows: bo
     off = np.abs(numbers.sum(axis=1) - 1) > 1e-6
     if whole_rows and off.any():
         row = int(np.flatnonzero(off)[0])
-        raise ValueError(f"row {row + 2}, id {ids.iloc[row]!r}: the probabilities sum to {numbers[row].sum():.8f}, not 1.")
+        raise ValueError(
+            f"row {row + 2}, id {ids.iloc[row]!r}: the probabilities sum to {numbers[row].sum():.8f}, not 1."
+        )
 
 
 def find_input(root: Path, name: str, marker: str) -> Path:

@@ -42,8 +42,17 @@ def _medium(image_size: int) -> list[A.BasicTransform]:
 
 
 def _heavy(image_size: int) -> list[A.BasicTransform]:
-    blur = [A.MotionBlur(blur_limit=5), A.MedianBlur(blur_limit=5), A.GaussianBlur(blur_limit=5), A.GaussNoise(std_range=(0.02, 0.1))]
-    distortion = [A.OpticalDistortion(distort_limit=1.0), A.GridDistortion(num_steps=5, distort_limit=1.0), A.ElasticTransform(alpha=3)]
+    blur = [
+        A.MotionBlur(blur_limit=5),
+        A.MedianBlur(blur_limit=5),
+        A.GaussianBlur(blur_limit=5),
+        A.GaussNoise(std_range=(0.02, 0.1)),
+    ]
+    distortion = [
+        A.OpticalDistortion(distort_limit=1.0),
+        A.GridDistortion(num_steps=5, distort_limit=1.0),
+        A.ElasticTransform(alpha=3),
+    ]
     return [
         A.Transpose(p=0.5),
         A.VerticalFlip(p=0.5),
@@ -72,7 +81,9 @@ def _affine(*, scale: float, shift: float, degrees: float, p: float) -> A.BasicT
 def _cutout(image_size: int, *, share: float, p: float) -> A.BasicTransform:
     """One black square of `share` of the side."""
     side = max(1, round(image_size * share))
-    return A.CoarseDropout(num_holes_range=(1, 1), hole_height_range=(side, side), hole_width_range=(side, side), fill=0, p=p)
+    return A.CoarseDropout(
+        num_holes_range=(1, 1), hole_height_range=(side, side), hole_width_range=(side, side), fill=0, p=p
+    )
 
 
 PRESETS = {"none": _none, "light": _light, "medium": _medium, "heavy": _heavy}

@@ -70,7 +70,9 @@ class BatchSchedule(Sampler[list[Key]]):
         return self.steps_per_epoch * self.epochs - self.first_step
 
 
-def make_train_loader(images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool) -> DataLoader[tuple[torch.Tensor, int]]:
+def make_train_loader(
+    images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool
+) -> DataLoader[tuple[torch.Tensor, int]]:
     """One loader for all epochs: workers start once and read ahead while the last epoch is validated.
 
     Batches are (images, height, width, 3) uint8 and (images,) int64; the number of workers changes nothing in them.

@@ -71,7 +71,9 @@ def _fetch_raw(workspace: Workspace, slug: str, source: Path | None) -> None:
 
 def _copy_folder(source: Path, target: Path) -> None:
     if not source.is_dir():
-        raise KitsolveError(f"{source} is no folder.", hint="name the folder that holds the competition's unzipped files.")
+        raise KitsolveError(
+            f"{source} is no folder.", hint="name the folder that holds the competition's unzipped files."
+        )
     shutil.copytree(source, target, copy_function=link_or_copy)
 
 

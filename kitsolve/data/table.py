@@ -21,11 +21,15 @@ def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
     facts = competition.train
     source = raw / facts.rows.csv
     if not source.is_file():
-        raise KitsolveError(f"{source} is missing.", hint=f"run `kitsolve fetch {competition.slug} --force`, or correct train.rows.")
+        raise KitsolveError(
+            f"{source} is missing.", hint=f"run `kitsolve fetch {competition.slug} --force`, or correct train.rows."
+        )
     rows = read_csv(source)
     for fact, column in (("id", facts.id), ("target", facts.target)):
         if column not in rows.columns:
-            raise KitsolveError(f"{source} has no column {column!r}.", hint=f"correct train.{fact}: {nearest(column, rows.columns)}.")
+            raise KitsolveError(
+                f"{source} has no column {column!r}.", hint=f"correct train.{fact}: {nearest(column, rows.columns)}."
+            )
     _check_rows(rows, source=source, id_column=facts.id, target=facts.target)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
         paths = image_paths(rows, facts.image)
@@ -69,7 +73,9 @@ def class_names(train: pd.DataFrame, competition: Competition, raw: Path) -> tup
     """
     labels = set(train[competition.train.target])
     if competition.task == "binary" and len(labels) != 2:
-        raise KitsolveError(f"a binary task has 2 classes, train.csv has {len(labels)}.", hint='set task = "multiclass".')
+        raise KitsolveError(
+            f"a binary task has 2 classes, train.csv has {len(labels)}.", hint='set task = "multiclass".'
+        )
     if competition.submission.kind != "class_probabilities":
         return tuple(sorted(labels, key=_label_order(labels)))
     names = tuple(read_csv(raw / competition.submission.sample).columns[1:])

@@ -28,4 +28,6 @@ def start_board(runs: Path, *, host: str, port: int) -> str:
     try:
         return str(board.launch())
     except program.TensorBoardServerException as error:
-        raise KitsolveError(f"TensorBoard cannot serve on {host}:{port}: {error}", hint="choose another --port or --host.") from error
+        raise KitsolveError(
+            f"TensorBoard cannot serve on {host}:{port}: {error}", hint="choose another --port or --host."
+        ) from error

@@ -109,7 +109,9 @@ def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     return "train.csv or folds.csv"
 
 
-def _start_run(workspace: Workspace, settings: tuple[Competition, Recipe, str], recipe_name: str, name: str | None) -> Run:
+def _start_run(
+    workspace: Workspace, settings: tuple[Competition, Recipe, str], recipe_name: str, name: str | None
+) -> Run:
     now = datetime.now(UTC)
     folder = workspace.runs(settings[0].slug) / (name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
     shutil.rmtree(folder, ignore_errors=True)
@@ -188,7 +190,9 @@ def find_run(workspace: Workspace, slug: str, name: str | None = None) -> Run:
             return run
     raise KitsolveError(
         f"{slug} has no run {name!r}.",
-        hint=f"take one of: {nearest(name, [run.name for run in runs])}." if runs else f"run `kitsolve train {slug}` first.",
+        hint=f"take one of: {nearest(name, [run.name for run in runs])}."
+        if runs
+        else f"run `kitsolve train {slug}` first.",
     )
 
 

@@ -55,7 +55,9 @@ def score_blend(workspace: Workspace, runs: list[Run]) -> CvScore:
     train = read_train_table(workspace, runs[0].competition.slug)
     tables = [read_oof(run, train).set_index("image_id") for run in runs]
     both = [table.loc[table.index.isin(tables[0].index)] for table in tables]
-    mean = both[0].assign(**{name: sum(table[name] for table in both) / len(both) for name in both[0] if name.startswith(PROB)})
+    mean = both[0].assign(
+        **{name: sum(table[name] for table in both) / len(both) for name in both[0] if name.startswith(PROB)}
+    )
     return score_oof(workspace, runs[0], mean.reset_index(), train)
 
 
@@ -68,7 +70,9 @@ def read_oof(run: Run, train: pd.DataFrame) -> pd.DataFrame:
     done = [fold for fold in sorted(train.fold.unique().tolist()) if run.fold_is_done(fold)]
     if not done:
         slug = run.competition.slug
-        raise KitsolveError(f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`.")
+        raise KitsolveError(
+            f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`."
+        )
     oof = pd.concat([_read_fold(run, fold) for fold in done], ignore_index=True)
     return oof.merge(train[["image_id", "fold"]], on="image_id", validate="one_to_one")
 

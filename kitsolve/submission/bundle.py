@@ -97,7 +97,13 @@ def _make_card(workspace: Workspace, runs: list[Run]) -> dict[str, Any]:
         "via": competition.submission.via,
         "cv": asdict(score_blend(workspace, runs)),
         "runs": [
-            {"run": run.name, "recipe": run.recipe_name, "backbone": run.recipe.backbone, "image_size": run.recipe.image_size, "tta": run.recipe.tta}
+            {
+                "run": run.name,
+                "recipe": run.recipe_name,
+                "backbone": run.recipe.backbone,
+                "image_size": run.recipe.image_size,
+                "tta": run.recipe.tta,
+            }
             for run in runs
         ],
         "versions": read_json(runs[0].folder / "run.json")["versions"],

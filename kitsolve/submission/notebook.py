@@ -19,7 +19,7 @@ from kitsolve.workspace import Workspace, write_json, write_text
 OWNER = "OWNER"
 """Stands for the Kaggle user name until the notebook is pushed."""
 
-SETTINGS = '''\
+SETTINGS = """\
 # Nothing here needs the internet: the weights are an attached dataset, the code stands in the next cell.
 import os
 from pathlib import Path
@@ -27,23 +27,23 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 KAGGLE = Path(os.environ.get("KITSOLVE_KAGGLE", "/kaggle"))  # a rehearsal at home sets another place
 COMPETITION = {competition!r}
-WEIGHTS = {weights!r}'''
+WEIGHTS = {weights!r}"""
 
-FIND = '''\
+FIND = """\
 import kitsolve_inference as kitsolve
 
 bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
 input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, {sample!r})
 device = kitsolve.choose_device()
-print(f"weights: {{bundle_dir}}\\ndata:    {{input_dir}}\\ndevice:  {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")'''
+print(f"weights: {{bundle_dir}}\\ndata:    {{input_dir}}\\ndevice:  {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
 
-PREDICT = '''\
+PREDICT = """\
 # Reads the ids and images that are there now: at the rerun those of the hidden test set.
 submission = kitsolve.predict_bundle(bundle_dir, input_dir, KAGGLE / "working" / "submission.csv", device=device)
-print(f"{len(submission):,} rows, checked against the sample submission")'''
+print(f"{len(submission):,} rows, checked against the sample submission")"""
 
-PREVIEW = '''\
-submission.head(10)'''
+PREVIEW = """\
+submission.head(10)"""
 
 
 def build_notebook(bundle: Bundle) -> NotebookNode:
@@ -72,7 +72,8 @@ def _run_card(bundle: Bundle) -> str:
     card, cv = bundle.card, bundle.card["cv"]
     folds = ", ".join(f"{score:.5f}" for score in cv["folds"])
     runs = "\n".join(
-        f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` |" for run in card["runs"]
+        f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` |"
+        for run in card["runs"]
     )
     versions = ", ".join(f"{package} {version}" for package, version in card["versions"].items())
     return f"""# {card["title"]}: kitsolve submission

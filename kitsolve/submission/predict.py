@@ -26,5 +26,7 @@ def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None,
         chosen = choose_device(device)
         rows = len(read_csv(workspace.raw(slug) / bundle.submission.sample)) if workspace.raw(slug).is_dir() else None
         with tqdm(total=rows, desc="predicting", unit="img", leave=False) as bar:
-            predict_bundle(workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update)
+            predict_bundle(
+                workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update
+            )
     return output

@@ -91,7 +91,7 @@ def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
 
 @dataclass(frozen=True)
 class NotebookRun:
-    """One run of the notebook: what stood for /kaggle, the submission that it left, and whether its inputs are unchanged."""
+    """One run of the notebook: what stood for /kaggle, what it wrote, and whether its inputs are unchanged."""
 
     root: Path
     submission: pd.DataFrame
@@ -199,7 +199,9 @@ def _lonely_environment(root: Path) -> dict[str, str]:
 
 def _explain(error: Exception, root: Path) -> KitsolveError:
     lines = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().splitlines()
-    return KitsolveError(f"the notebook failed: {lines[-1]}", hint=f"look at {root / 'executed.ipynb'}, then export again.")
+    return KitsolveError(
+        f"the notebook failed: {lines[-1]}", hint=f"look at {root / 'executed.ipynb'}, then export again."
+    )
 
 
 def is_valid(input_dir: Path, submission: pd.DataFrame, bundle: Bundle) -> bool:

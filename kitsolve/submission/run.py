@@ -50,7 +50,9 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
     rehearsal = rehearse(workspace, bundle)
     if not rehearsal.passed:
         failed = next(check for check, passed in rehearsal.checks.items() if not passed)
-        raise KitsolveError(f"the rehearsal failed: not true that {failed}.", hint=f"look at {workspace.rehearsal(slug, bundle.name)}.")
+        raise KitsolveError(
+            f"the rehearsal failed: not true that {failed}.", hint=f"look at {workspace.rehearsal(slug, bundle.name)}."
+        )
     local = read_competition(workspace, slug).submission.via == "local"
     return Finished(
         run=run.name,

@@ -37,7 +37,9 @@ def submit(workspace: Workspace, bundle: Bundle) -> Submitted:
         predict(workspace, bundle)
     submission = read_csv(path)
     with translated(f"run `kitsolve predict {bundle.competition}` again."):
-        check_submission(submission, read_sample(workspace.raw(bundle.competition), bundle.submission), bundle.submission)
+        check_submission(
+            submission, read_sample(workspace.raw(bundle.competition), bundle.submission), bundle.submission
+        )
     if competition.submission.via != "local":
         raise KitsolveError(
             f"{path} is checked, but this version of kitsolve cannot upload to Kaggle.",
@@ -47,11 +49,15 @@ def submit(workspace: Workspace, bundle: Bundle) -> Submitted:
     return Submitted(ref=f"local/{bundle.name}", public_score=score, cv=dict(bundle.card["cv"]))
 
 
-def score_locally(workspace: Workspace, competition: Competition, submission: pd.DataFrame, rules: SubmissionRules) -> float:
+def score_locally(
+    workspace: Workspace, competition: Competition, submission: pd.DataFrame, rules: SubmissionRules
+) -> float:
     """The competition's metric of a checked submission against the answers that lie on this disk."""
     path = workspace.answers(competition.slug)
     if not path.is_file():
-        raise KitsolveError(f"the answers {path} are missing.", hint=f"run `kitsolve fetch {competition.slug} --force`.")
+        raise KitsolveError(
+            f"the answers {path} are missing.", hint=f"run `kitsolve fetch {competition.slug} --force`."
+        )
     id_column, value_column = submission.columns[:2]
     answers = read_csv(path).set_index(id_column).loc[submission[id_column]]
     targets = label_indices(answers[competition.train.target], rules.class_names)

@@ -49,16 +49,21 @@ def check_backbone(backbone: str) -> None:
     """Raise KitsolveError with the nearest names where neither library knows `backbone`."""
     library, _, name = backbone.rpartition("/")
     if library not in ("", "timm", "torchvision"):
-        raise KitsolveError(f"backbone {backbone!r}: unknown library {library!r}.", hint='write "timm/…" or "torchvision/…".')
+        raise KitsolveError(
+            f"backbone {backbone!r}: unknown library {library!r}.", hint='write "timm/…" or "torchvision/…".'
+        )
     known = _torchvision_names() if library == "torchvision" else timm.list_models() + timm.list_pretrained()
     architecture = name if library == "torchvision" else name.partition(".")[0]
     if architecture not in known:
         raise KitsolveError(
-            f"there is no backbone {backbone!r}.", hint=f"the nearest are: {nearest(name, known)}; `kitsolve models` lists all."
+            f"there is no backbone {backbone!r}.",
+            hint=f"the nearest are: {nearest(name, known)}; `kitsolve models` lists all.",
         )
     if "." in name and name not in known:
         tags = timm.list_pretrained(f"{architecture}.*")
-        raise KitsolveError(f"backbone {architecture} has no weights {name!r}.", hint=f"the nearest are: {nearest(name, tags)}.")
+        raise KitsolveError(
+            f"backbone {architecture} has no weights {name!r}.", hint=f"the nearest are: {nearest(name, tags)}."
+        )
 
 
 def _prove_image_size(model: nn.Module, recipe: Recipe) -> None:
@@ -74,7 +79,7 @@ def _prove_image_size(model: nn.Module, recipe: Recipe) -> None:
 def _refused(recipe: Recipe, error: Exception) -> KitsolveError:
     return KitsolveError(
         f"backbone {recipe.backbone} refuses image_size = {recipe.image_size}: {_first_line(error)}",
-        hint=f"take image_size = {_own_image_size(recipe.backbone)}, the size that it was made for, or another backbone.",
+        hint=f"take image_size = {_own_image_size(recipe.backbone)}, the size it was made for, or another backbone.",
     )
 
 
@@ -100,8 +105,12 @@ def load_pretrained(model: nn.Module, path: Path) -> int:
         KitsolveError: no such file, or it does not fit the backbone.
     """
     if not path.is_file():
-        raise KitsolveError(f"pretrained = {str(path)!r} is no file.", hint="give a .safetensors or .pth file, true or false.")
-    given: dict[str, Tensor] = load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        raise KitsolveError(
+            f"pretrained = {str(path)!r} is no file.", hint="give a .safetensors or .pth file, true or false."
+        )
+    given: dict[str, Tensor] = (
+        load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+    )
     own = model.state_dict()
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
     lacking = [name for name in own if name not in fitting]

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
@@ -201,7 +201,7 @@ def start_training(job: FoldJob) -> TrainState:
     """A new model and optimizer; the same for the same seed."""
     device, recipe = job.machine.device, job.recipe
     torch.manual_seed(job.seed)
-    model = build_backbone(recipe, len(job.data.class_names)).to(device, memory_format=torch.channels_last)
+    model = build_backbone(recipe, len(job.data.class_names)).to(device).to(memory_format=torch.channels_last)
     return TrainState(
         model=model,
         optimizer=build_optimizer(model, recipe),
@@ -253,10 +253,8 @@ def train_step(job: FoldJob, state: TrainState, images: Tensor, targets: Tensor,
     inputs = normalise(images.to(device, non_blocking=True), job.preprocessing)
     with autocast(device, job.dtype):
         logits = state.model(inputs)
-    loss = cross_entropy(
-        logits.float(), targets.to(device, non_blocking=True), label_smoothing=recipe.label_smoothing
-    )
-    state.scaler.scale(loss).backward()
+    loss = cross_entropy(logits.float(), targets.to(device, non_blocking=True), label_smoothing=recipe.label_smoothing)
+    torch.autograd.backward(state.scaler.scale(loss))
     if recipe.clip_grad:
         state.scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
@@ -277,7 +275,7 @@ def finite_loss(state: TrainState, *, steps: int, lr: float) -> float:
     if not math.isfinite(loss):
         raise KitsolveError(
             f"the loss became {loss} within the {LOOK_EVERY} steps before step {state.step} (lr {lr:.2e}).",
-            hint="lower lr, or set precision = \"float32\"; last.pt still holds the epoch before.",
+            hint='lower lr, or set precision = "float32"; last.pt still holds the epoch before.',
         )
     return loss
 
@@ -332,19 +330,22 @@ def summarise_epoch(job: FoldJob, state: TrainState) -> str:
     return (
         f"fold {job.data.fold}  epoch {len(state.history):>3}/{job.recipe.epochs}  "
         f"train loss {line['train_loss']:.4f}  val loss {line['val_loss']:.4f}  "
-        f"{job.run.competition.metric} {line['score']:.5f}{' *' if line['best'] else '  '}  {line['images_per_s']:.0f} img/s"
+        f"{job.run.competition.metric} {line['score']:.5f}{' *' if line['best'] else '  '}  "
+        f"{line['images_per_s']:.0f} img/s"
     )
 
 
 def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
-    """Predict the validation rows with the best state_dict as the bundle will: same loading, same TTA; then mark the fold done."""
+    """Predict the validation rows with the best state_dict as the bundle will, then mark the fold done."""
     spec = fold_spec(job.run, job.data.fold, num_classes=len(job.data.class_names))
     probs = predict_validation(job, load_member(spec, job.folder, job.machine.device))
     oof = oof_table(job.data.image_ids.iloc[job.data.val], probs, job.data.class_names)
     write_csv(job.folder / "oof.csv", oof)
     best = max(line["epoch"] for line in state.history if line["best"])
     score = job.metric.score(job.data.targets[job.data.val], probs)
-    write_json(job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)})
+    write_json(
+        job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)}
+    )
 
 
 def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:

@@ -62,7 +62,7 @@ def draw_confusion(confusion: np.ndarray, class_names: tuple[str, ...]) -> np.nd
     cell = 40 if len(class_names) <= 30 else max(1, 1200 // len(class_names))
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     shade = (255 * (1 - shares)).astype(np.uint8)
-    picture = np.repeat(np.repeat(shade, cell, axis=0), cell, axis=1)
+    picture: np.ndarray = np.repeat(np.repeat(shade, cell, axis=0), cell, axis=1)
     picture = np.ascontiguousarray(np.stack([picture, picture, np.full_like(picture, 255)], axis=-1))
     if cell < 40:
         return picture
