@@ -272,7 +272,8 @@ def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
 
 def _describe_cv(cv: CvScore) -> str:
     folds = "  ".join(f"{value:.5f}" for value in cv.folds)
-    return f"CV          {cv.pooled:.5f} {cv.metric} (all OOF rows)\nfolds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"
+    first = f"CV          {cv.pooled:.5f} {cv.metric} (all OOF rows)"
+    return f"{first}\nfolds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
@@ -281,9 +282,8 @@ def _table(rows: list[dict[str, Any]]) -> str:
         return ""
     cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells
-    )
+    aligned = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return "\n".join(line.rstrip() for line in aligned)
 
 
 def _cell(value: object) -> str:

@@ -49,7 +49,7 @@ class TrainImages(Dataset[tuple[torch.Tensor, int]]):
 
 
 class BatchSchedule(Sampler[list[Key]]):
-    """All batches of a training, from `first_step` on: an epoch is a permutation of the rows, its remainder left out."""
+    """All batches of a training from `first_step` on; an epoch permutes the rows and leaves its remainder out."""
 
     def __init__(self, rows: np.ndarray, *, batch_size: int, epochs: int, seed: int, first_step: int = 0) -> None:
         self.rows, self.epochs, self.seed, self.first_step = rows, epochs, seed, first_step

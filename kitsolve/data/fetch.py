@@ -61,7 +61,7 @@ def _fetch_raw(workspace: Workspace, slug: str, source: Path | None) -> None:
     else:
         raise KitsolveError(
             f"the files of {slug} are not in {raw}.",
-            hint=f"download and unzip them from https://www.kaggle.com/c/{slug}/data, then `kitsolve fetch {slug} --from DIR`.",
+            hint=f"download and unzip https://www.kaggle.com/c/{slug}/data, then `kitsolve fetch {slug} --from DIR`.",
         )
     if prepare is not None and hasattr(prepare, "answers"):
         write_csv(workspace.answers(slug), prepare.answers())

@@ -38,6 +38,7 @@ def _check_classes(targets: NDArray[np.object_], count: int) -> None:
     rare = labels[sizes < count]
     if len(rare):
         raise KitsolveError(
-            f"{len(rare)} of {len(labels)} classes have fewer rows than the {count} folds, first: {rare[0]!r} with {sizes[sizes < count][0]}.",
+            f"{len(rare)} of {len(labels)} classes have fewer rows than the {count} folds, "
+            f"first: {rare[0]!r} with {sizes[sizes < count][0]}.",
             hint='lower folds.count, or set folds.scheme = "plain".',
         )

@@ -35,7 +35,8 @@ import kitsolve_inference as kitsolve
 bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
 input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, {sample!r})
 device = kitsolve.choose_device()
-print(f"weights: {{bundle_dir}}\\ndata:    {{input_dir}}\\ndevice:  {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
+print(f"weights  {{bundle_dir}}\\ndata     {{input_dir}}")
+print(f"device   {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
 
 PREDICT = """\
 # Reads the ids and images that are there now: at the rerun those of the hidden test set.
@@ -78,7 +79,8 @@ def _run_card(bundle: Bundle) -> str:
     versions = ", ".join(f"{package} {version}" for package, version in card["versions"].items())
     return f"""# {card["title"]}: kitsolve submission
 
-**CV {cv["metric"]} {cv["pooled"]:.5f}** over all out-of-fold predictions; folds {folds} (mean {cv["mean"]:.5f}, std {cv["std"]:.5f}).
+**CV {cv["metric"]} {cv["pooled"]:.5f}** over all out-of-fold predictions;
+folds {folds} (mean {cv["mean"]:.5f}, std {cv["std"]:.5f}).
 The ensemble has {len(bundle.models)} models with equal weight a run. The code below is the code that gave the CV score.
 
 | backbone | image size | TTA | recipe | run |
@@ -89,7 +91,7 @@ Trained with {versions}. Competition: `{bundle.competition}`, bundle `{bundle.na
 
 
 def kaggle_slug(bundle: Bundle) -> str:
-    """The name of dataset and notebook on Kaggle: at most 50 letters, digits and dashes; another bundle, another name."""
+    """The name of dataset and notebook on Kaggle: at most 50 letters, digits and dashes, new for each bundle."""
     digest = hashlib.sha256(f"{bundle.competition}/{bundle.name}".encode()).hexdigest()[:8]
     return f"kitsolve-{bundle.competition[:30].rstrip('-')}-{digest}"
 

@@ -34,8 +34,13 @@ EXTRA_IMAGES = 200
 """Train images that the larger test set has beside all images of the public one."""
 
 PROBE = """\
-import importlib.util, os, socket
-for attempt in ("import kitsolve", "socket.create_connection(('192.0.2.1', 443), timeout=5)", "open(os.environ['KITSOLVE_READ_ONLY'] + '/probe', 'w')"):
+import os, socket
+ATTEMPTS = (
+    "import kitsolve",
+    "socket.create_connection(('192.0.2.1', 443), timeout=5)",
+    "open(os.environ['KITSOLVE_READ_ONLY'] + '/probe', 'w')",
+)
+for attempt in ATTEMPTS:
     try:
         exec(attempt)
     except (ImportError, OSError) as error:

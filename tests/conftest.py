@@ -1,0 +1,106 @@
+"""A tiny competition of generated images whose brightness tells the class."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kitsolve.workspace import Workspace
+
+torch.set_num_threads(2)
+
+COMPETITION = """
+title  = "Shades of grey"
+task   = "multiclass"
+metric = "accuracy"
+
+[train]
+rows   = { csv = "train.csv" }
+id     = "image_id"
+target = "shade"
+image  = "train/{image_id}.png"
+
+[test]
+image  = "test/{image_id}.png"
+
+[folds]
+count  = 2
+
+[submission]
+kind   = "label"
+via    = "csv"
+"""
+
+RECIPE = """
+backbone   = "timm/test_resnet"
+pretrained = false
+image_size = 32
+epochs     = 2
+batch_size = 8
+lr         = 1e-2
+ema_decay  = 0.5
+augment    = "light"
+tta        = "hflip"
+"""
+
+CLASSES = ("bright", "dark", "grey")
+
+
+def write_image(path: Path, shade: str, seed: int) -> None:
+    """A 24 x 20 image of noise around the shade's brightness."""
+    level = {"dark": 40, "grey": 128, "bright": 215}[shade]
+    noise = np.random.default_rng(seed).integers(-30, 30, size=(20, 24, 3))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), (level + noise).astype(np.uint8))
+
+
+def write_shades(root: Path, *, train: int = 36, test: int = 7) -> Path:
+    """The competition's folder and raw files below `root`; gives the folder of the raw files."""
+    folder = root / "competitions" / "shades"
+    (folder / "recipes").mkdir(parents=True)
+    (folder / "competition.toml").write_text(COMPETITION)
+    (folder / "recipes" / "baseline.toml").write_text(RECIPE)
+    raw = root / "download"
+    rows = [{"image_id": f"{number:04d}", "shade": CLASSES[number % 3]} for number in range(train)]
+    ids = [f"t{number:03d}" for number in range(test)]
+    for number, row in enumerate(rows):
+        write_image(raw / "train" / f"{row['image_id']}.png", row["shade"], seed=number)
+    for number, image_id in enumerate(ids):
+        write_image(raw / "test" / f"{image_id}.png", CLASSES[number % 3], seed=1000 + number)
+    pd.DataFrame(rows).to_csv(raw / "train.csv", index=False)
+    pd.DataFrame({"image_id": ids, "shade": "dark"}).to_csv(raw / "sample_submission.csv", index=False)
+    return raw
+
+
+@pytest.fixture
+def shades(tmp_path):
+    """A workspace with the raw files of `shades` in download/, nothing fetched yet."""
+    write_shades(tmp_path)
+    return Workspace(tmp_path)
+
+
+@pytest.fixture
+def fetched(shades):
+    """The workspace after `kitsolve fetch shades`."""
+    from kitsolve.data.fetch import fetch
+
+    fetch(shades, "shades", source=shades.root / "download")
+    return shades
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A workspace with one finished run of `shades`; only for reading."""
+    from kitsolve.data.fetch import fetch
+    from kitsolve.evaluation.runs import Wanted, open_run
+    from kitsolve.training.fold import choose_machine, train_folds
+
+    workspace = Workspace(tmp_path_factory.mktemp("trained"))
+    write_shades(workspace.root)
+    fetch(workspace, "shades", source=workspace.root / "download")
+    run = open_run(workspace, Wanted("shades", run_name="first"))
+    train_folds(workspace, run, [], choose_machine("cpu", 0))
+    return workspace

@@ -1,0 +1,86 @@
+import pytest
+
+from kitsolve.config import read_competition, read_recipe
+from kitsolve.errors import KitsolveError
+from kitsolve.workspace import Workspace
+
+
+def test_the_catalogue_travels_with_the_package(tmp_path):
+    assert read_competition(Workspace(tmp_path), "digits").metric == "accuracy"
+
+
+def test_an_unknown_competition_names_the_nearest(tmp_path):
+    with pytest.raises(KitsolveError) as caught:
+        read_competition(Workspace(tmp_path), "digit")
+    assert "digits" in caught.value.hint
+
+
+def test_a_recipe_of_the_competition_extends_the_built_in_one_of_its_name(shades):
+    own = shades.competition("shades") / "recipes" / "strong.toml"
+    own.write_text('extends = "strong"\nepochs = 3\n')
+    recipe = read_recipe(shades, "shades", "strong")
+    assert (recipe.epochs, recipe.tta, recipe.image_size) == (3, "d4", 384)
+
+
+def test_recipes_that_extend_each_other_are_refused(shades):
+    recipes = shades.competition("shades") / "recipes"
+    (recipes / "a.toml").write_text('extends = "b"\n')
+    (recipes / "b.toml").write_text('extends = "a"\n')
+    with pytest.raises(KitsolveError, match="extends itself"):
+        read_recipe(shades, "shades", "a")
+
+
+def test_overrides_win_and_are_read_as_toml_or_as_words(shades):
+    recipe = read_recipe(shades, "shades", "baseline", ["lr=1e-4", "backbone=timm/test_vit", "tta='none'"])
+    assert (recipe.lr, recipe.backbone, recipe.tta) == (1e-4, "timm/test_vit", "none")
+
+
+@pytest.mark.parametrize(
+    ("override", "problem", "hint"),
+    [
+        ("epoch=3", "unknown key 'epoch'", "epochs"),
+        ("epochs=0", "epochs = 0", "epochs"),
+        ('epochs="3"', "epochs = '3'", "epochs"),
+        ("augment=heavier", "augment = 'heavier'", "augment"),
+        ("lr", "--set lr has no value", "key=value"),
+    ],
+)
+def test_a_wrong_override_is_named_with_its_repair(shades, override, problem, hint):
+    with pytest.raises(KitsolveError) as caught:
+        read_recipe(shades, "shades", "baseline", [override])
+    assert problem in caught.value.problem
+    assert hint in caught.value.hint
+
+
+def test_an_unknown_recipe_names_the_nearest(shades):
+    with pytest.raises(KitsolveError) as caught:
+        read_recipe(shades, "shades", "stong")
+    assert "strong" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem", "hint"),
+    [
+        ("[folds]\ncount", "[folds]\ncuont", "unknown key 'folds.cuont'", "count"),
+        ('target = "shade"', "", "the key 'train.target' is missing", "add target"),
+        ('metric = "accuracy"', 'metric = "acuracy"', "unknown metric 'acuracy'; known: accuracy", "metric"),
+        ('kind   = "label"', 'kind = "lable"', "submission.kind = 'lable'", "submission.kind"),
+        ("[train]", "[train", "not valid TOML", "correct that line"),
+    ],
+)
+def test_a_mistake_in_the_facts_names_file_key_and_repair(shades, old, new, problem, hint):
+    path = shades.competition("shades") / "competition.toml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(KitsolveError) as caught:
+        read_competition(shades, "shades")
+    assert str(path) in caught.value.problem
+    assert problem in caught.value.problem
+    assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["quick", "baseline", "strong"])
+def test_the_built_in_recipes_are_valid(tmp_path, name):
+    folder = tmp_path / "competitions" / "bare"
+    folder.mkdir(parents=True)
+    (folder / "competition.toml").write_text("")
+    assert read_recipe(Workspace(tmp_path), "bare", name).backbone.startswith("timm/")

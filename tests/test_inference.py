@@ -1,0 +1,312 @@
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from kitsolve import inference
+from kitsolve.inference import (
+    TTA,
+    Member,
+    Preprocessing,
+    SubmissionRules,
+    blend,
+    build_model,
+    check_submission,
+    choose_dtype,
+    find_input,
+    image_paths,
+    make_submission,
+    normalise,
+    predict_probs,
+    read_bundle,
+    read_image,
+    read_sample,
+    resize_image,
+)
+
+PREP = Preprocessing(image_size=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bilinear")
+LABELS = SubmissionRules("label", "sample.csv", ("a", "b", "c"))
+
+
+class MeanColour(nn.Module):
+    """Logits that are the mean of each channel: what an image holds, wherever it lies."""
+
+    def forward(self, images):
+        return images.mean(dim=(2, 3))
+
+
+class LeftMinusRight(nn.Module):
+    """Sees a difference between left and right, so that flips matter."""
+
+    def forward(self, images):
+        half = images.shape[-1] // 2
+        left, right = images[..., :half].mean(dim=(2, 3)), images[..., half:].mean(dim=(2, 3))
+        return left - 0.5 * right
+
+
+def predict_with(model, paths, *, tta="none", batch_size=4, preprocessing=PREP):
+    member = Member(model, preprocessing, tta, torch.float32)
+    return predict_probs([member], paths, device=torch.device("cpu"), batch_size=batch_size, workers=2)
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, path in enumerate(paths):
+        pixels = np.random.default_rng(number).integers(0, 256, size=(11, 13, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), pixels)
+    return paths
+
+
+# ------------------------------------------------------------------------------------------------ images
+
+
+def test_an_image_is_read_as_rgb(tmp_path):
+    Image.new("RGB", (3, 2), (255, 0, 7)).save(tmp_path / "red.png")
+    image = read_image(tmp_path / "red.png")
+    assert image.shape == (2, 3, 3)
+    assert image[0, 0].tolist() == [255, 0, 7]
+
+
+def test_a_grey_image_gets_three_equal_channels(tmp_path):
+    Image.new("L", (3, 2), 99).save(tmp_path / "grey.png")
+    assert read_image(tmp_path / "grey.png")[1, 2].tolist() == [99, 99, 99]
+
+
+def test_what_cv2_cannot_read_pillow_reads(tmp_path):
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(tmp_path / "image.pcx")
+    assert read_image(tmp_path / "image.pcx")[0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"no image", "damaged"), (None, "cannot be read")])
+def test_an_image_that_cannot_be_used_is_named(tmp_path, content, word):
+    path = tmp_path / "broken.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"broken.png.* {word}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_truncated_image_is_damaged(tmp_path, suffix):
+    path = tmp_path / f"cut{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, size=(40, 40, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        read_image(path)
+
+
+def test_shrinking_averages_whole_areas():
+    stripes = np.zeros((16, 16, 3), dtype=np.uint8)
+    stripes[:, ::2] = 200
+    assert (resize_image(stripes, PREP) == 100).all()
+
+
+def test_normalised_images_have_the_formula_of_torchvision():
+    images = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    expected = (images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    result = normalise(images, PREP)
+    assert torch.allclose(result, expected, atol=1e-6)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+# ------------------------------------------------------------------------------------------------ prediction
+
+
+@pytest.mark.parametrize("views", [views for name, views in TTA.items() if name != "none"])
+def test_the_views_of_a_tta_are_all_different_and_keep_every_pixel(views):
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    seen = {tuple(view(image).flatten().tolist()) for view in views}
+    assert len(seen) == len(views)
+    assert all(sorted(view) == sorted(image.flatten().tolist()) for view in seen)
+
+
+def test_every_view_of_d4_is_undone_by_a_view_of_d4():
+    image = torch.arange(9.0).reshape(1, 1, 3, 3)
+    for view in TTA["d4"]:
+        assert any(torch.equal(back(view(image)), image) for back in TTA["d4"])
+
+
+def test_tta_makes_an_image_and_its_mirror_equal(images):
+    mirrored = []
+    for path in images:
+        mirrored.append(path.with_name(f"mirrored_{path.name}"))
+        cv2.imwrite(str(mirrored[-1]), cv2.imread(str(path))[:, ::-1])
+    plain = [predict_with(LeftMinusRight(), paths) for paths in (images, mirrored)]
+    assert np.abs(plain[0] - plain[1]).max() > 1e-3
+    both = [predict_with(LeftMinusRight(), paths, tta="hflip") for paths in (images, mirrored)]
+    np.testing.assert_allclose(both[0], both[1], atol=1e-3)  # cv2's resize rounds a mirrored pixel now and then
+
+
+def test_neither_batch_size_nor_order_matters(images):
+    all_at_once = predict_with(MeanColour(), images, batch_size=64)
+    np.testing.assert_allclose(predict_with(MeanColour(), images, batch_size=3), all_at_once, atol=1e-6)
+    np.testing.assert_allclose(predict_with(MeanColour(), images[::-1])[::-1], all_at_once, atol=1e-6)
+    np.testing.assert_allclose(all_at_once.sum(axis=1), 1, atol=1e-6)
+
+
+def test_members_with_another_input_size_get_their_own_images_of_one_decode(images, monkeypatch):
+    reads = []
+    monkeypatch.setattr(inference, "read_image", lambda path: reads.append(path) or read_image(path))
+    small, large = PREP, replace(PREP, image_size=12)
+    members = [Member(MeanColour(), kind, "none", torch.float32, weight) for kind, weight in ((small, 1), (large, 3))]
+    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2)
+    assert len(reads) == len(images)
+    alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (small, large)]
+    np.testing.assert_allclose(both, (alone[0] + 3 * alone[1]) / 4, atol=1e-6)
+
+
+def test_predicting_nothing_is_an_error():
+    with pytest.raises(ValueError, match="no image"):
+        predict_with(MeanColour(), [])
+
+
+def test_a_blend_is_the_weighted_mean():
+    probs = torch.tensor([[[0.2, 0.8]], [[0.6, 0.4]]])
+    assert torch.allclose(blend(probs, torch.tensor([1.0, 3.0])), torch.tensor([[0.5, 0.5]]))
+    with pytest.raises(ValueError, match="every weight"):
+        blend(probs, torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "bfloat16", "dtype"),
+    [
+        ("auto", "cpu", True, torch.bfloat16),
+        ("auto", "cpu", False, torch.float32),
+        ("auto", "cuda", True, torch.bfloat16),
+        ("auto", "cuda", False, torch.float16),
+        ("float32", "cuda", True, torch.float32),
+    ],
+)
+def test_the_dtype_follows_the_hardware_unless_the_recipe_chooses(precision, device, bfloat16, dtype):
+    assert choose_dtype(precision, device, has_bfloat16=bfloat16) is dtype
+
+
+@pytest.mark.parametrize("backbone", ["timm/no_such_net", "torchvision/no_such_net", "keras/resnet18"])
+def test_an_unknown_backbone_is_refused(backbone):
+    with pytest.raises(ValueError, match=r"no_such_net|must be timm"):
+        build_model(backbone, 3, image_size=32)
+
+
+# ------------------------------------------------------------------------------------------------ submission
+
+
+@pytest.fixture
+def sample():
+    return pd.DataFrame({"id": ["007", "1e5", "x"], "label": ["a", "a", "a"]})
+
+
+def test_labels_are_written_in_their_own_words_and_ids_stay_names(sample, tmp_path):
+    probs = np.eye(3)[[2, 0, 1]]
+    submission = make_submission(sample, probs, LABELS)
+    assert submission.values.tolist() == [["007", "c"], ["1e5", "a"], ["x", "b"]]
+    check_submission(submission, sample, LABELS)
+
+
+def test_the_positive_class_is_the_last(sample):
+    rules = SubmissionRules("probability", "sample.csv", ("0", "1"))
+    probs = np.array([[0.9, 0.1], [0.5, 0.5], [0.2, 0.8]])
+    assert make_submission(sample, probs, rules).label.tolist() == pytest.approx([0.1, 0.5, 0.8])
+
+
+def test_class_probabilities_sum_to_one_more_exactly_than_float32(tmp_path):
+    sample = pd.DataFrame({"id": ["x"], "a": ["0"], "b": ["0"], "c": ["0"]})
+    rules = replace(LABELS, kind="class_probabilities")
+    submission = make_submission(sample, np.array([[0.3, 0.3, 0.4001]], dtype=np.float32), rules)
+    assert submission[["a", "b", "c"]].sum(axis=1).item() == pytest.approx(1, abs=1e-12)
+    check_submission(submission.astype(str), sample, rules)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda table: table.rename(columns={"label": "Label"}), "columns"),
+        (lambda table: table.iloc[:2], "lacks 1 of 3 ids, first: 'x'"),
+        (lambda table: pd.concat([table, table.tail(1)]), "'x' twice"),
+        (lambda table: table.replace("007", "7"), "lacks 1 of 3 ids, first: '007'"),
+        (lambda table: table.assign(label=["a", "d", "b"]), r"row 3, id '1e5': 'd' is none of the classes"),
+        (lambda table: table.assign(label=["a", "", "b"]), r"row 3, id '1e5': '' is none"),
+    ],
+)
+def test_a_submission_that_kaggle_would_refuse_is_refused_by_row(sample, change, problem):
+    with pytest.raises(ValueError, match=problem):
+        check_submission(change(sample.copy()), sample, LABELS)
+
+
+@pytest.mark.parametrize("value", ["1.2", "-0.1", "", "nan", "inf", "high"])
+def test_a_probability_outside_of_0_and_1_is_refused(sample, value):
+    rules = SubmissionRules("probability", "sample.csv", ("0", "1"))
+    with pytest.raises(ValueError, match="row 3, id '1e5'"):
+        check_submission(sample.assign(label=["0.5", value, "0.5"]), sample, rules)
+
+
+def test_rows_that_do_not_sum_to_one_are_refused():
+    sample = pd.DataFrame({"id": ["x", "y"], "a": "0", "b": "0", "c": "0"})
+    submission = sample.assign(a=["0.5", "0.5"], b=["0.5", "0.4999"])
+    with pytest.raises(ValueError, match="row 3, id 'y': the probabilities sum to 0.9999"):
+        check_submission(submission, sample, replace(LABELS, kind="class_probabilities"))
+
+
+def test_a_sample_with_the_same_id_twice_is_refused(tmp_path):
+    (tmp_path / "sample.csv").write_text("id,label\nx,a\nx,a\n")
+    with pytest.raises(ValueError, match="'x' twice"):
+        read_sample(tmp_path, LABELS)
+
+
+def test_a_template_may_use_a_part_of_a_column():
+    rows = pd.DataFrame({"id": ["abc", "0012"]})
+    assert image_paths(rows, "{id[0]}/{id}.npy") == ["a/abc.npy", "0/0012.npy"]
+    with pytest.raises(ValueError, match="'name'"):
+        image_paths(rows, "{name}.png")
+
+
+@pytest.mark.parametrize("place", ["slug", "competitions/slug", "datasets/owner/slug", "slug/deeper/still"])
+def test_an_input_is_found_however_kaggle_mounts_it(tmp_path, place):
+    for other in ("other", "competitions/another"):
+        (tmp_path / other).mkdir(parents=True)
+        (tmp_path / other / "marker.csv").touch()
+    (tmp_path / place).mkdir(parents=True)
+    (tmp_path / place / "marker.csv").touch()
+    assert find_input(tmp_path, "slug", "marker.csv") == tmp_path / place
+
+
+def test_an_input_that_is_not_there_lists_what_is(tmp_path):
+    (tmp_path / "something").mkdir()
+    with pytest.raises(ValueError, match="something"):
+        find_input(tmp_path, "slug", "marker.csv")
+
+
+# ------------------------------------------------------------------------------------------------ bundle
+
+
+def test_a_bundle_of_another_format_is_refused(tmp_path):
+    (tmp_path / "bundle.json").write_text(json.dumps({"format": 99}))
+    with pytest.raises(ValueError, match="format 99"):
+        read_bundle(tmp_path)
+
+
+def test_the_file_predicts_alone_from_a_folder_that_holds_nothing_else(trained, tmp_path):
+    from kitsolve.submission.bundle import export_bundle
+
+    bundle = export_bundle(trained, "shades", [])
+    alone = tmp_path / "kitsolve_inference.py"
+    alone.write_text(Path(inference.__file__).read_text())
+    places = [
+        "--bundle",
+        trained.bundle("shades", bundle.name),
+        "--input",
+        trained.raw("shades"),
+        "--output",
+        tmp_path / "s.csv",
+    ]
+    subprocess.run([sys.executable, alone, *map(str, places)], check=True, cwd=tmp_path)
+    assert list(pd.read_csv(tmp_path / "s.csv").columns) == ["image_id", "shade"]
