@@ -41,9 +41,9 @@ def imports_of(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            names.add(node.module)
-            names |= {f"{node.module}.{alias.name}" for alias in node.names if node.module == "kitsolve"}
-    return names - {"kitsolve", "__future__"}
+            package = PACKAGE.parent.joinpath(*node.module.split(".")).is_dir()
+            names |= {f"{node.module}.{alias.name}" for alias in node.names} if package else {node.module}
+    return names - {"__future__"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
