@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import traceback
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -181,10 +182,17 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the backbones: parameters (millions), image size, ImageNet top-1 and top-5 (%), licence of the weights."""
-    from kitsolve.training.backbones import list_backbones
+    from kitsolve.training.backbones import BackboneFacts, list_backbones
 
-    rows = [asdict(facts) for facts in list_backbones(pattern)]
-    _print({"models": rows}, _table(rows) or f"no backbone matches {pattern!r}", as_json)
+    found = list_backbones(pattern)
+    if as_json:
+        _print({"models": [asdict(facts) for facts in found]}, "", as_json)
+        return
+    # Line by line: there are more than a thousand, and each is built to count its parameters.
+    widths = (56, 8, 10, 6, 6, 0)
+    typer.echo(_line([field.name for field in fields(BackboneFacts)], widths))
+    for facts in found:
+        typer.echo(_line([_cell(value) for value in asdict(facts).values()], widths))
 
 
 @app.command()
@@ -282,8 +290,11 @@ def _table(rows: list[dict[str, Any]]) -> str:
         return ""
     cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
     widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    aligned = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
-    return "\n".join(line.rstrip() for line in aligned)
+    return "\n".join(_line(line, widths) for line in cells)
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
 
 
 def _cell(value: object) -> str:

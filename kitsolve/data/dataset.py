@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,7 +41,10 @@ class TrainImages(Dataset[tuple[torch.Tensor, int]]):
         """(height, width, 3) uint8 and the class index."""
         epoch, row = key
         image = resize_image(read_image(str(self.paths[row])), self.preprocessing)
-        self.augmentation.set_random_seed(derive_seed(self.seed, epoch, row))
+        seed = derive_seed(self.seed, epoch, row)
+        # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip and a
+        # transposition of equal probability would only ever come together.
+        self.augmentation.set_random_state(np.random.default_rng(seed), random.Random(seed))
         return torch.from_numpy(self.augmentation(image=image)["image"]), int(self.targets[row])
 
     def __len__(self) -> int:

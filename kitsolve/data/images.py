@@ -25,7 +25,7 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str) -> None:
     cv2.setNumThreads(0)  # our threads already keep the cores busy
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         checks = pool.map(_problem_of, [raw / path for path in paths])
-        bar = tqdm(checks, total=len(paths), desc="checking images", unit="img", leave=False)
+        bar = tqdm(checks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None)
         problems = [problem for problem in bar if problem]
     if not problems:
         return

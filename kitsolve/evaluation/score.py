@@ -54,10 +54,10 @@ def score_blend(workspace: Workspace, runs: list[Run]) -> CvScore:
     """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold."""
     train = read_train_table(workspace, runs[0].competition.slug)
     tables = [read_oof(run, train).set_index("image_id") for run in runs]
-    both = [table.loc[table.index.isin(tables[0].index)] for table in tables]
-    mean = both[0].assign(
-        **{name: sum(table[name] for table in both) / len(both) for name in both[0] if name.startswith(PROB)}
-    )
+    mean = tables[0].copy()
+    for name in [name for name in mean if name.startswith(PROB)]:
+        mean[name] = sum(table[name] for table in tables) / len(tables)  # aligned by image_id; NaN where one lacks it
+    mean = mean.dropna()
     return score_oof(workspace, runs[0], mean.reset_index(), train)
 
 

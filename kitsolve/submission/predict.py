@@ -25,7 +25,7 @@ def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None,
     with translated(f"run `kitsolve fetch {slug} --force` for images, `kitsolve export {slug}` for weights."):
         chosen = choose_device(device)
         rows = len(read_csv(workspace.raw(slug) / bundle.submission.sample)) if workspace.raw(slug).is_dir() else None
-        with tqdm(total=rows, desc="predicting", unit="img", leave=False) as bar:
+        with tqdm(total=rows, desc="predicting", unit="img", leave=False, disable=None) as bar:
             predict_bundle(
                 workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update
             )

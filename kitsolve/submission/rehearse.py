@@ -162,12 +162,13 @@ def run_notebook(notebook: Path, root: Path, *, title: str) -> NotebookRun:
     before = _fingerprint(root / "input")
     executed = nbformat.read(notebook, as_version=4)
     executed.cells.insert(0, new_code_cell(PROBE, id="probe"))
-    with tqdm(total=len(executed.cells), desc=title, unit="cell", leave=False) as bar:
+    with tqdm(total=len(executed.cells), desc=title, unit="cell", leave=False, disable=None) as bar:
         client = NotebookClient(
             executed,
             timeout=None,
             resources={"metadata": {"path": str(working)}},
             on_cell_executed=lambda **_: bar.update(),
+            extra_arguments=["--log-level=ERROR"],  # newer kernels warn of every local TCP connection
         )
         try:
             client.execute(env=_lonely_environment(root))
