@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from kitsolve.errors import KitsolveError, nearest
 
@@ -80,7 +80,7 @@ class Workspace:
         return self.root / "notebooks_export" / slug / name
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Let `write` fill a temporary file beside `path`, flush it to disk, then rename it over `path`.
 
     A kill or a full disk at any moment leaves the former content of `path` as it was.
@@ -89,15 +89,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         KitsolveError: the disk is full.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays at the end: some writers choose the format by it.
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError) as error:
+        if not _disk_is_full(error):
             raise
         raise KitsolveError(
             f"the disk is full: {path} could not be written; what it held before is intact.",
@@ -107,9 +107,15 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _disk_is_full(error: BaseException) -> bool:
+    """Whether that was the reason; torch.save hides it behind a RuntimeError of its own."""
+    reasons = (error, error.__context__)
+    return any(isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT) for reason in reasons)
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` whole or not at all."""
-    write_whole(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
@@ -119,7 +125,7 @@ def write_json(path: Path, value: dict[str, Any]) -> None:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write `table` without its index, whole or not at all."""
-    write_whole(path, lambda temporary: table.to_csv(temporary, index=False))
+    write_whole(path, lambda file: table.to_csv(file, index=False))
 
 
 def read_csv(path: Path) -> pd.DataFrame:

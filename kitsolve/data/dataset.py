@@ -20,7 +20,7 @@ Key = tuple[int, int]
 
 
 def derive_seed(*keys: int) -> int:
-    """A 32-bit seed for a place in the training: another key anywhere gives another, unrelated stream."""
+    """A 32-bit seed for a place in the training; among places with as many keys each has a stream of its own."""
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 

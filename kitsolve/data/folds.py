@@ -39,6 +39,6 @@ def _check_classes(targets: NDArray[np.object_], count: int) -> None:
     if len(rare):
         raise KitsolveError(
             f"{len(rare)} of {len(labels)} classes have fewer rows than the {count} folds, "
-            f"first: {rare[0]!r} with {sizes[sizes < count][0]}.",
+            f"first: {str(rare[0])!r} with {sizes[sizes < count][0]}.",
             hint='lower folds.count, or set folds.scheme = "plain".',
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -74,6 +75,10 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
         KitsolveError: the run of that name was made from other choices, facts or tables.
     """
     competition = read_competition(workspace, wanted.slug)
+    if wanted.run_name and not re.fullmatch(r"\w[\w.-]*", wanted.run_name):
+        raise KitsolveError(
+            f"{wanted.run_name!r} is no name for a run.", hint="take letters, digits, dots, dashes and underscores."
+        )
     named = workspace.runs(wanted.slug) / (wanted.run_name or "")
     existing = read_run(named) if wanted.run_name and (named / "run.json").is_file() and not force else None
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)

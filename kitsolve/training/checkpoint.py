@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 
@@ -50,7 +50,7 @@ def save_last(state: TrainState, path: Path) -> None:
     """Write last.pt, whole or not at all; the former one survives a full disk."""
     values = {name: module.state_dict() for name, module in state.modules().items()}
     values |= {"step": state.step, "best_score": state.best_score, "loss_sum": state.loss_sum, "history": state.history}
-    write_whole(path, lambda temporary: torch.save(values, temporary))
+    write_whole(path, lambda file: torch.save(values, file))
 
 
 def load_last(state: TrainState, path: Path, device: torch.device) -> None:
@@ -70,7 +70,7 @@ def save_best(model: nn.Module, path: Path) -> None:
         name: tensor.detach().to("cpu").clone(memory_format=torch.contiguous_format)
         for name, tensor in model.state_dict().items()
     }
-    write_whole(path, lambda temporary: save_file(tensors, temporary))
+    write_whole(path, lambda file: file.write(serialise(tensors)))
 
 
 class StopRequest:

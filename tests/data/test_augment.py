@@ -1,0 +1,59 @@
+import random
+
+import albumentations as A
+import numpy as np
+import pytest
+
+from kitsolve.data.augment import PRESETS, build_augmentation
+
+
+def apply(augmentation, image, seed):
+    augmentation.set_random_state(np.random.default_rng(seed), random.Random(seed))
+    return augmentation(image=image)["image"]
+
+
+@pytest.fixture
+def image():
+    return np.random.default_rng(0).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_keeps_shape_and_type_and_is_a_function_of_the_seed(preset, image):
+    first, again = build_augmentation(preset, 48), build_augmentation(preset, 48)
+    for seed in range(20):
+        result = apply(first, image, seed)
+        assert result.shape == image.shape
+        assert result.dtype == np.uint8
+        assert (result == apply(again, image, seed)).all()
+
+
+def test_none_changes_nothing_and_the_others_do(image):
+    changed = {
+        preset: sum((apply(build_augmentation(preset, 48), image, seed) != image).any() for seed in range(20))
+        for preset in PRESETS
+    }
+    assert changed.pop("none") == 0
+    assert min(changed.values()) >= 15
+
+
+@pytest.mark.filterwarnings("ignore:Argument")
+def test_a_misspelt_argument_is_an_error(monkeypatch):
+    monkeypatch.setitem(PRESETS, "misspelt", lambda size: [A.RandomBrightnessContrast(brightnes_limit=0.2)])
+    with pytest.raises(ValueError, match="brightnes_limit"):
+        build_augmentation("misspelt", 48)
+
+
+def test_light_never_mirrors():
+    corner = np.zeros((48, 48, 3), dtype=np.uint8)
+    corner[4:20, 4:20] = 255
+    augmentation = build_augmentation("light", 48)
+    for seed in range(30):
+        brightest = np.unravel_index(apply(augmentation, corner, seed)[..., 0].argmax(), (48, 48))
+        assert max(brightest) < 24
+
+
+def test_flips_of_equal_probability_come_independently():
+    quarters = np.arange(4, dtype=np.uint8).reshape(2, 2, 1).repeat(3, axis=2)
+    flips = A.Compose([A.Transpose(p=0.5), A.VerticalFlip(p=0.5), A.HorizontalFlip(p=0.5)], strict=True)
+    views = {apply(flips, quarters, seed)[..., 0].tobytes() for seed in range(200)}
+    assert len(views) == 8

@@ -1,0 +1,81 @@
+from itertools import chain, islice
+
+import numpy as np
+import pytest
+import torch
+
+from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, make_train_loader
+from kitsolve.inference import Preprocessing
+from tests.conftest import write_image
+
+PREP = Preprocessing(image_size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
+
+
+@pytest.fixture
+def images(tmp_path):
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, path in enumerate(paths):
+        write_image(path, "grey", seed=number)
+    return TrainImages(paths, np.arange(10) % 3, preprocessing=PREP, augment="medium", seed=7)
+
+
+def schedule(**changes):
+    return BatchSchedule(np.arange(10), **{"batch_size": 4, "epochs": 3, "seed": 5, **changes})
+
+
+def load(images, workers, first_step=0):
+    loader = make_train_loader(images, schedule(first_step=first_step), workers=workers, pin_memory=False)
+    return [(batch.clone(), targets.clone()) for batch, targets in loader]
+
+
+def equal(batches, others):
+    assert len(batches) == len(others)
+    return all(torch.equal(a, b) for a, b in zip(chain(*batches), chain(*others), strict=True))
+
+
+def test_batches_are_the_same_for_any_number_of_workers(images):
+    alone = load(images, workers=0)
+    assert equal(alone, load(images, workers=1))
+    assert equal(alone, load(images, workers=2))
+
+
+def test_batches_go_on_exactly_where_a_training_stopped(images):
+    whole = load(images, workers=0)
+    for first_step in range(len(whole)):
+        assert equal(whole[first_step:], load(images, workers=0, first_step=first_step))
+
+
+def test_an_epoch_visits_no_row_twice_and_epochs_differ(images):
+    steps = list(schedule())
+    epochs = [[key for batch in steps[start : start + 2] for key in batch] for start in (0, 2, 4)]
+    for number, keys in enumerate(epochs):
+        assert {epoch for epoch, _ in keys} == {number}
+        assert len({row for _, row in keys}) == 8
+    assert len({tuple(row for _, row in keys) for keys in epochs}) == 3
+
+
+def test_a_batch_is_never_larger_than_the_rows():
+    small = schedule(batch_size=64)
+    assert [len(batch) for batch in small] == [10, 10, 10]
+    assert len(small) == 3
+
+
+def test_an_image_is_augmented_anew_in_every_epoch(images):
+    seen = {images[(epoch, 3)][0].numpy().tobytes() for epoch in range(8)}
+    assert len(seen) >= 7
+    assert torch.equal(images[(2, 3)][0], images[(2, 3)][0])
+
+
+def test_a_sample_is_uint8_in_rows_columns_channels_with_its_target(images):
+    image, target = images[(0, 4)]
+    assert (image.shape, image.dtype, target) == ((16, 16, 3), torch.uint8, 1)
+
+
+def test_the_seeds_of_different_places_differ():
+    seeds = {derive_seed(*place) for place in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0))}
+    assert len(seeds) == 6
+    assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_the_loader_reads_no_further_ahead_than_it_must(images):
+    assert len(list(islice(make_train_loader(images, schedule(), workers=2, pin_memory=False), 2))) == 2

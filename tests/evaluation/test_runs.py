@@ -1,0 +1,100 @@
+import pytest
+
+from kitsolve.config import read_recipe
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run, read_run, summarise_run
+from kitsolve.workspace import read_json, write_json
+
+
+def finish(run, pooled=0.5):
+    write_json(run.folder / "score.json", {"pooled": pooled, "mean": pooled, "std": 0.0})
+
+
+def test_a_run_records_what_it_was_made_from(fetched):
+    run = open_run(fetched, Wanted("shades", overrides=("epochs=3",)))
+    values = read_json(run.folder / "run.json")
+    assert values["recipe"]["epochs"] == 3
+    assert values["competition"]["title"] == "Shades of grey"
+    assert {"torch", "timm", "opencv", "kitsolve"} <= set(values["versions"])
+    assert read_run(run.folder) == run
+
+
+def test_training_goes_on_with_the_newest_unfinished_run_of_the_same_settings(fetched):
+    run = open_run(fetched, Wanted("shades"))
+    assert open_run(fetched, Wanted("shades")) == run
+    assert open_run(fetched, Wanted("shades", overrides=("lr=1e-4",))) != run
+
+
+def test_a_finished_run_is_left_alone_unless_it_may_be_used_again(fetched):
+    run = open_run(fetched, Wanted("shades", run_name="done"))
+    finish(run)
+    assert open_run(fetched, Wanted("shades"), reuse_finished=True) == run
+    assert open_run(fetched, Wanted("shades")) != run
+
+
+def test_force_starts_anew(fetched):
+    run = open_run(fetched, Wanted("shades", run_name="first"))
+    (run.folder / "mark").touch()
+    open_run(fetched, Wanted("shades", run_name="first"), force=True)
+    assert not (run.folder / "mark").exists()
+
+
+def test_a_named_run_keeps_its_own_recipe(fetched):
+    run = open_run(fetched, Wanted("shades", overrides=("epochs=5",), run_name="long"))
+    assert open_run(fetched, Wanted("shades", run_name="long")).recipe == run.recipe
+
+
+def test_a_named_run_refuses_other_choices_by_the_first_that_differs(fetched):
+    open_run(fetched, Wanted("shades", run_name="first"))
+    with pytest.raises(KitsolveError, match="another epochs: 2, not 7"):
+        open_run(fetched, Wanted("shades", overrides=("epochs=7",), run_name="first"))
+
+
+def test_a_named_run_refuses_other_folds(fetched):
+    open_run(fetched, Wanted("shades", run_name="first"))
+    folds = fetched.tables("shades") / "folds.csv"
+    folds.write_text(folds.read_text().replace(",1\n", ",0\n", 1))
+    with pytest.raises(KitsolveError, match=r"another train.csv or folds.csv"):
+        open_run(fetched, Wanted("shades", run_name="first"))
+
+
+@pytest.mark.parametrize("name", ["../other", "a/b", ".hidden", ".."])
+def test_the_name_of_a_run_cannot_leave_its_folder(fetched, name):
+    with pytest.raises(KitsolveError, match="no name for a run"):
+        open_run(fetched, Wanted("shades", run_name=name), force=True)
+
+
+def test_a_run_needs_the_tables(shades):
+    with pytest.raises(KitsolveError) as caught:
+        open_run(shades, Wanted("shades"))
+    assert "kitsolve fetch shades" in caught.value.hint
+
+
+def test_runs_are_listed_newest_first_and_found_by_name(fetched):
+    names = ["one", "two", "three"]
+    runs = {name: open_run(fetched, Wanted("shades", run_name=name)) for name in names}
+    assert [run.name for run in list_runs(fetched, "shades")] == names[::-1]
+    assert find_run(fetched, "shades", "two") == runs["two"]
+    finish(runs["one"])
+    finish(runs["two"])
+    assert find_run(fetched, "shades") == runs["two"]
+
+
+def test_a_run_that_is_not_there_names_the_nearest(fetched):
+    open_run(fetched, Wanted("shades", run_name="baseline"))
+    with pytest.raises(KitsolveError, match="no run 'basline'") as caught:
+        find_run(fetched, "shades", "basline")
+    assert "baseline" in caught.value.hint
+
+
+def test_without_a_finished_run_the_error_says_how_to_make_one(fetched):
+    open_run(fetched, Wanted("shades", run_name="first"))
+    with pytest.raises(KitsolveError, match="no finished run"):
+        find_run(fetched, "shades")
+
+
+def test_a_run_is_summarised_in_one_line(trained):
+    line = summarise_run(find_run(trained, "shades"))
+    assert (line["run"], line["folds"], line["metric"]) == ("first", "2/2", "accuracy")
+    assert line["cv"] == read_json(trained.runs("shades") / "first" / "score.json")["pooled"]
+    assert line["backbone"] == read_recipe(trained, "shades", "baseline").backbone

@@ -1,0 +1,72 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from kitsolve.data.fetch import read_train_table
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Wanted, find_run, open_run
+from kitsolve.evaluation.score import label_indices, oof_table, score_blend, score_run
+from kitsolve.workspace import read_json, write_csv, write_json
+
+NAMES = ("bright", "dark", "grey")
+
+
+def predict_fold(workspace, run, fold, *, right):
+    """Write the OOF of a fold that predicts the first `right` of its rows rightly and the others wrongly."""
+    train = read_train_table(workspace, "shades")
+    rows = train[train.fold == fold]
+    targets = label_indices(rows.shade, NAMES)
+    predicted = np.where(np.arange(len(rows)) < right, targets, (targets + 1) % 3)
+    write_csv(run.fold(fold) / "oof.csv", oof_table(rows.image_id, np.eye(3)[predicted] * 0.7 + 0.1, NAMES))
+    write_json(run.fold(fold) / "fold.json", {"fold": fold})
+
+
+@pytest.fixture
+def run(fetched):
+    return open_run(fetched, Wanted("shades", run_name="first"))
+
+
+def test_the_score_has_folds_mean_std_and_the_pooled_rows(fetched, run):
+    predict_fold(fetched, run, 0, right=18)
+    predict_fold(fetched, run, 1, right=9)
+    cv = score_run(fetched, run)
+    assert (cv.metric, cv.folds, cv.mean, cv.std, cv.pooled) == ("accuracy", [1.0, 0.5], 0.75, 0.25, 0.75)
+
+
+def test_only_a_run_with_all_folds_gets_its_files(fetched, run):
+    predict_fold(fetched, run, 0, right=9)
+    assert score_run(fetched, run).folds == [0.5]
+    assert not run.finished
+    predict_fold(fetched, run, 1, right=18)
+    cv = score_run(fetched, run)
+    assert run.finished
+    assert read_json(run.folder / "score.json")["pooled"] == cv.pooled
+    assert sorted(pd.read_csv(run.folder / "oof.csv", dtype=str).image_id) == [f"{n:04d}" for n in range(36)]
+
+
+def test_a_run_without_a_fold_cannot_be_scored(fetched, run):
+    with pytest.raises(KitsolveError, match="no finished fold") as caught:
+        score_run(fetched, run)
+    assert caught.value.hint == "run `kitsolve train shades --run first`."
+
+
+def test_a_blend_of_a_run_with_itself_scores_as_the_run(trained):
+    run = find_run(trained, "shades")
+    assert score_blend(trained, [run, run]) == score_run(trained, run)
+
+
+def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
+    other = open_run(fetched, Wanted("shades", run_name="second"))
+    for fold in (0, 1):
+        predict_fold(fetched, run, fold, right=9)
+    predict_fold(fetched, other, 1, right=9)
+    assert score_blend(fetched, [run, other]).folds == [0.5]
+    assert score_blend(fetched, [other, run]).folds == [0.5]
+
+
+def test_probabilities_keep_every_digit_through_csv(fetched, run):
+    train = read_train_table(fetched, "shades")
+    probs = np.random.default_rng(0).dirichlet(np.ones(3), len(train)).astype(np.float32)
+    write_csv(run.folder / "oof.csv", oof_table(train.image_id, probs, NAMES))
+    back = pd.read_csv(run.folder / "oof.csv", dtype={f"prob_{name}": "float32" for name in NAMES})
+    assert (back.iloc[:, 1:].to_numpy() == probs).all()
