@@ -13,7 +13,7 @@ import argparse
 import hashlib
 import json
 import os
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -268,10 +268,20 @@ def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module
         raise ValueError(f"{path} is not the file that was exported: its sha256 differs.")
     model = build_model(spec.backbone, spec.num_classes, image_size=spec.preprocessing.image_size)
     try:
-        model.load_state_dict(load_file(path), strict=True)
+        model.load_state_dict(with_versions(load_file(path), model), strict=True)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {spec.backbone}: {error}.") from error
     return model.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def with_versions(tensors: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:
+    """The tensors as a state_dict of `model`: with its layers' version numbers, which files do not keep.
+
+    torchvision's MNASNet refuses a state_dict without them.
+    """
+    state_dict = OrderedDict(tensors)
+    vars(state_dict)["_metadata"] = vars(model.state_dict())["_metadata"]
+    return state_dict
 
 
 def file_sha256(path: Path) -> str:

@@ -75,6 +75,14 @@ def write_shades(root: Path, *, train: int = 36, test: int = 7) -> Path:
     return raw
 
 
+def pytest_collection_modifyitems(items):
+    """Tests marked `gpu` are skipped where there is none."""
+    if not torch.cuda.is_available():
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
 @pytest.fixture
 def shades(tmp_path):
     """A workspace with the raw files of `shades` in download/, nothing fetched yet."""

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from kitsolve.data.augment import build_augmentation
+from kitsolve.errors import KitsolveError
 from kitsolve.inference import Preprocessing, read_image, resize_image
 
 Key = tuple[int, int]
@@ -74,15 +75,18 @@ class BatchSchedule(Sampler[list[Key]]):
         return self.steps_per_epoch * self.epochs - self.first_step
 
 
-def make_train_loader(
-    images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool
-) -> DataLoader[tuple[torch.Tensor, int]]:
-    """One loader for all epochs: workers start once and read ahead while the last epoch is validated.
+def load_batches(
+    images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool, hint: str
+) -> Iterator[list[torch.Tensor]]:
+    """All batches of all epochs: workers start once and read ahead while an epoch is validated.
 
     Batches are (images, height, width, 3) uint8 and (images,) int64; the number of workers changes nothing in them.
+
+    Raises:
+        KitsolveError: an image cannot be read; with `hint`.
     """
     cv2.setNumThreads(0)  # the workers are the parallelism; cv2's own threads can deadlock after a fork
-    return DataLoader(
+    loader = DataLoader(
         images,
         batch_sampler=schedule,
         num_workers=workers,
@@ -90,6 +94,10 @@ def make_train_loader(
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
     )
+    try:
+        yield from loader
+    except ValueError as error:  # of a worker: its whole traceback as text, the error in the last line
+        raise KitsolveError(str(error).strip().splitlines()[-1].removeprefix("ValueError: "), hint) from error
 
 
 def _start_worker(_: int) -> None:

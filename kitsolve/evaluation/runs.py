@@ -66,9 +66,9 @@ class Wanted:
 
 
 def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = False, force: bool = False) -> Run:
-    """The run to go on with, else a new one.
+    """The run to go on with, else a new one, of which nothing is on disk before `record_run`.
 
-    That is the run of the wanted name, or the newest unfinished one of the same recipe, facts and tables
+    To go on with is the run of the wanted name, or the newest unfinished one of the same recipe, facts and tables
     (`reuse_finished`: finished ones too; `force`: always a new one).
 
     Raises:
@@ -94,7 +94,9 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
         for run in list_runs(workspace, wanted.slug):
             if run.settings == settings and (reuse_finished or not run.finished):
                 return run
-    return _start_run(workspace, settings, recipe_name, wanted.run_name)
+    now = datetime.now(UTC)
+    folder = workspace.runs(wanted.slug) / (wanted.run_name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
+    return Run(folder, *settings, recipe_name, started=now.isoformat(timespec="microseconds"))
 
 
 def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -> tuple[str, Recipe]:
@@ -114,15 +116,12 @@ def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     return "train.csv or folds.csv"
 
 
-def _start_run(
-    workspace: Workspace, settings: tuple[Competition, Recipe, str], recipe_name: str, name: str | None
-) -> Run:
-    now = datetime.now(UTC)
-    folder = workspace.runs(settings[0].slug) / (name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
-    shutil.rmtree(folder, ignore_errors=True)
-    run = Run(folder, *settings, recipe_name, started=now.isoformat(timespec="microseconds"))
-    write_json(folder / "run.json", _run_values(run))
-    return run
+def record_run(run: Run) -> None:
+    """Write run.json where the folder does not hold this very run; what another run of that name left there goes."""
+    if (run.folder / "run.json").is_file() and read_run(run.folder).started == run.started:
+        return
+    shutil.rmtree(run.folder, ignore_errors=True)
+    write_json(run.folder / "run.json", _run_values(run))
 
 
 def _run_values(run: Run) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from kitsolve.config import Recipe
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, build_model
+from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, build_model, with_versions
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -121,7 +121,7 @@ def load_pretrained(model: nn.Module, path: Path) -> int:
             f"{path} fits {len(fitting)} of the backbone's {len(own)} tensors; first without: {lacking[0]}.",
             hint="give the weights of the same backbone and image size.",
         )
-    model.load_state_dict(fitting, strict=False)
+    model.load_state_dict(with_versions(fitting, model), strict=False)
     return len(fitting)
 
 

@@ -23,11 +23,11 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from kitsolve.config import Recipe
-from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, make_train_loader
+from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, load_batches
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.table import class_names
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.runs import Run, record_run
 from kitsolve.evaluation.score import CvScore, label_indices, oof_table, score_run
 from kitsolve.inference import (
     Member,
@@ -43,7 +43,7 @@ from kitsolve.inference import (
     predict_probs,
 )
 from kitsolve.metrics import METRICS, Metric
-from kitsolve.training.backbones import build_backbone, find_preprocessing
+from kitsolve.training.backbones import build_backbone, check_backbone, find_preprocessing
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
 from kitsolve.training.journal import Journal
 from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
@@ -105,6 +105,11 @@ class FoldJob:
         """Where the fold's files go."""
         return self.run.fold(self.data.fold)
 
+    @property
+    def image_hint(self) -> str:
+        """What repairs an image that cannot be read."""
+        return f"run `kitsolve fetch {self.run.competition.slug} --force`."
+
     def schedule(self, first_step: int = 0) -> BatchSchedule:
         """The batches from `first_step` on."""
         recipe = self.recipe
@@ -149,6 +154,7 @@ def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: M
         raise KitsolveError(
             f"there is no fold {unknown[0]}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}."
         )
+    check_backbone(run.recipe.backbone)
     for fold in folds or known:
         if not run.fold_is_done(fold):
             train_fold(plan_fold(run, split_fold(workspace, run, train, fold), machine))
@@ -187,16 +193,15 @@ def train_fold(job: FoldJob) -> None:
     """Train one fold to its end, from last.pt where there is one, and leave its files in the run's folder."""
     started = time.perf_counter()
     state = start_training(job)
+    record_run(job.run)
     load_last(state, job.folder / "last.pt", job.machine.device)
     images = TrainImages(
         job.data.paths, job.data.targets, preprocessing=job.preprocessing, augment=job.recipe.augment, seed=job.seed
     )
-    schedule = job.schedule(first_step=state.step)
-    on_gpu = job.machine.device.type == "cuda"
-    batches = iter(make_train_loader(images, schedule, workers=job.machine.workers, pin_memory=on_gpu))
+    batches = read_batches(job, images, workers=job.machine.workers, first_step=state.step)
     with stop_requests() as stop, Journal(job.folder, epochs_done=len(state.history)) as journal:
         if state.step == 0:
-            journal.write_images([images[key][0] for key in next(iter(schedule))])
+            journal.write_images(next(read_batches(job, images, workers=0))[0])
         while len(state.history) < job.recipe.epochs:
             speed = train_epoch(job, state, batches, stop)
             confusion = evaluate_epoch(job, state, images_per_s=speed)
@@ -206,6 +211,13 @@ def train_fold(job: FoldJob) -> None:
             if stop.asked:
                 raise KeyboardInterrupt(resume_command(job.run))
     finish_fold(job, state, seconds=time.perf_counter() - started)
+
+
+def read_batches(job: FoldJob, images: TrainImages, *, workers: int, first_step: int = 0) -> Iterator[list[Tensor]]:
+    """The batches from `first_step` on to the end of the training."""
+    on_gpu = job.machine.device.type == "cuda"
+    schedule = job.schedule(first_step=first_step)
+    return load_batches(images, schedule, workers=workers, pin_memory=on_gpu, hint=job.image_hint)
 
 
 def start_training(job: FoldJob) -> TrainState:
@@ -326,13 +338,14 @@ def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> n
 
 def predict_validation(job: FoldJob, member: Member) -> np.ndarray:
     """(validation rows, classes) probabilities."""
-    return predict_probs(
-        [member],
-        job.data.val_paths,
-        device=job.machine.device,
-        batch_size=job.recipe.batch_size,
-        workers=max(1, job.machine.workers),
-    )
+    with translated(job.image_hint):
+        return predict_probs(
+            [member],
+            job.data.val_paths,
+            device=job.machine.device,
+            batch_size=job.recipe.batch_size,
+            workers=max(1, job.machine.workers),
+        )
 
 
 def summarise_epoch(job: FoldJob, state: TrainState) -> str:

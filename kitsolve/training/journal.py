@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
@@ -48,9 +47,9 @@ class Journal:
         self.board.add_image("confusion", draw_confusion(confusion, class_names), line["epoch"], dataformats="HWC")
         self.board.flush()
 
-    def write_images(self, images: list[Tensor]) -> None:
-        """Show up to 64 augmented training images, each (height, width, 3) uint8, as a grid."""
-        grid = make_grid(torch.stack(images[:64]).permute(0, 3, 1, 2), nrow=8, padding=2)
+    def write_images(self, images: Tensor) -> None:
+        """Show up to 64 augmented training images, (images, height, width, 3) uint8, as a grid."""
+        grid = make_grid(images[:64].permute(0, 3, 1, 2), nrow=8, padding=2)
         self.board.add_image("augmented", grid, 0)
 
 

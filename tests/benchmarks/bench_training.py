@@ -20,11 +20,19 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from kitsolve.config import Competition, Recipe
-from kitsolve.data.dataset import TrainImages, make_train_loader
+from kitsolve.data.dataset import TrainImages
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import autocast, normalise
 from kitsolve.training.checkpoint import StopRequest
-from kitsolve.training.fold import FoldData, FoldJob, choose_machine, plan_fold, start_training, train_epoch
+from kitsolve.training.fold import (
+    FoldData,
+    FoldJob,
+    choose_machine,
+    plan_fold,
+    read_batches,
+    start_training,
+    train_epoch,
+)
 
 COMPETITION = {
     "slug": "noise",
@@ -101,12 +109,11 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         job = plan(Path(name), given)
-        state, schedule = start_training(job), job.schedule()
+        state = start_training(job)
         images = TrainImages(
             job.data.paths, job.data.targets, preprocessing=job.preprocessing, augment=job.recipe.augment, seed=0
         )
-        on_gpu = job.machine.device.type == "cuda"
-        batches = iter(make_train_loader(images, schedule, workers=job.machine.workers, pin_memory=on_gpu))
+        batches = read_batches(job, images, workers=job.machine.workers)
         print(f"{given.backbone}, 64 px, batch {given.batch}, augment {given.augment}, {job.dtype}, {job.machine}")
         print(f"{'round':>6}  {'bare img/s':>10}  {'loop img/s':>10}  {'loop/bare':>9}")
         ratios = []

@@ -2,8 +2,15 @@ import pytest
 
 from kitsolve.config import read_recipe
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run, read_run, summarise_run
+from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run, read_run, record_run, summarise_run
 from kitsolve.workspace import read_json, write_json
+
+
+def start(workspace, *overrides, name=None):
+    """A new run that is on disk."""
+    run = open_run(workspace, Wanted("shades", overrides=overrides, run_name=name))
+    record_run(run)
+    return run
 
 
 def finish(run, pooled=0.5):
@@ -11,7 +18,7 @@ def finish(run, pooled=0.5):
 
 
 def test_a_run_records_what_it_was_made_from(fetched):
-    run = open_run(fetched, Wanted("shades", overrides=("epochs=3",)))
+    run = start(fetched, "epochs=3")
     values = read_json(run.folder / "run.json")
     assert values["recipe"]["epochs"] == 3
     assert values["competition"]["title"] == "Shades of grey"
@@ -20,42 +27,52 @@ def test_a_run_records_what_it_was_made_from(fetched):
 
 
 def test_training_goes_on_with_the_newest_unfinished_run_of_the_same_settings(fetched):
-    run = open_run(fetched, Wanted("shades"))
+    run = start(fetched)
     assert open_run(fetched, Wanted("shades")) == run
     assert open_run(fetched, Wanted("shades", overrides=("lr=1e-4",))) != run
 
 
 def test_a_finished_run_is_left_alone_unless_it_may_be_used_again(fetched):
-    run = open_run(fetched, Wanted("shades", run_name="done"))
+    run = start(fetched, name="done")
     finish(run)
     assert open_run(fetched, Wanted("shades"), reuse_finished=True) == run
     assert open_run(fetched, Wanted("shades")) != run
 
 
 def test_force_starts_anew(fetched):
-    run = open_run(fetched, Wanted("shades", run_name="first"))
+    run = start(fetched, name="first")
     (run.folder / "mark").touch()
-    open_run(fetched, Wanted("shades", run_name="first"), force=True)
+    again = open_run(fetched, Wanted("shades", run_name="first"), force=True)
+    assert (run.folder / "mark").exists()
+    record_run(again)
     assert not (run.folder / "mark").exists()
+    assert read_run(run.folder) == again
+
+
+def test_a_run_that_is_recorded_again_keeps_its_files(fetched):
+    run = start(fetched, name="first")
+    (run.folder / "mark").touch()
+    record_run(read_run(run.folder))
+    assert (run.folder / "mark").exists()
 
 
 def test_a_named_run_keeps_its_own_recipe(fetched):
-    run = open_run(fetched, Wanted("shades", overrides=("epochs=5",), run_name="long"))
+    run = start(fetched, "epochs=5", name="long")
     assert open_run(fetched, Wanted("shades", run_name="long")).recipe == run.recipe
 
 
 def test_a_named_run_refuses_other_choices_by_the_first_that_differs(fetched):
-    open_run(fetched, Wanted("shades", run_name="first"))
+    start(fetched, name="first")
     with pytest.raises(KitsolveError, match="another epochs: 2, not 7"):
         open_run(fetched, Wanted("shades", overrides=("epochs=7",), run_name="first"))
 
 
 def test_a_named_run_refuses_other_folds(fetched):
-    open_run(fetched, Wanted("shades", run_name="first"))
+    start(fetched, name="first")
     folds = fetched.tables("shades") / "folds.csv"
     folds.write_text(folds.read_text().replace(",1\n", ",0\n", 1))
     with pytest.raises(KitsolveError, match=r"another train.csv or folds.csv"):
-        open_run(fetched, Wanted("shades", run_name="first"))
+        start(fetched, name="first")
 
 
 @pytest.mark.parametrize("name", ["../other", "a/b", ".hidden", ".."])
@@ -72,7 +89,7 @@ def test_a_run_needs_the_tables(shades):
 
 def test_runs_are_listed_newest_first_and_found_by_name(fetched):
     names = ["one", "two", "three"]
-    runs = {name: open_run(fetched, Wanted("shades", run_name=name)) for name in names}
+    runs = {name: start(fetched, name=name) for name in names}
     assert [run.name for run in list_runs(fetched, "shades")] == names[::-1]
     assert find_run(fetched, "shades", "two") == runs["two"]
     finish(runs["one"])
@@ -81,14 +98,14 @@ def test_runs_are_listed_newest_first_and_found_by_name(fetched):
 
 
 def test_a_run_that_is_not_there_names_the_nearest(fetched):
-    open_run(fetched, Wanted("shades", run_name="baseline"))
+    start(fetched, name="baseline")
     with pytest.raises(KitsolveError, match="no run 'basline'") as caught:
         find_run(fetched, "shades", "basline")
     assert "baseline" in caught.value.hint
 
 
 def test_without_a_finished_run_the_error_says_how_to_make_one(fetched):
-    open_run(fetched, Wanted("shades", run_name="first"))
+    start(fetched, name="first")
     with pytest.raises(KitsolveError, match="no finished run"):
         find_run(fetched, "shades")
 

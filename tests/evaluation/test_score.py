@@ -4,7 +4,7 @@ import pytest
 
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.runs import Wanted, find_run, open_run
+from kitsolve.evaluation.runs import Wanted, find_run, open_run, record_run
 from kitsolve.evaluation.score import label_indices, oof_table, score_blend, score_run
 from kitsolve.workspace import read_json, write_csv, write_json
 
@@ -21,9 +21,15 @@ def predict_fold(workspace, run, fold, *, right):
     write_json(run.fold(fold) / "fold.json", {"fold": fold})
 
 
+def start(workspace, name):
+    run = open_run(workspace, Wanted("shades", run_name=name))
+    record_run(run)
+    return run
+
+
 @pytest.fixture
 def run(fetched):
-    return open_run(fetched, Wanted("shades", run_name="first"))
+    return start(fetched, "first")
 
 
 def test_the_score_has_folds_mean_std_and_the_pooled_rows(fetched, run):
@@ -56,7 +62,7 @@ def test_a_blend_of_a_run_with_itself_scores_as_the_run(trained):
 
 
 def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
-    other = open_run(fetched, Wanted("shades", run_name="second"))
+    other = start(fetched, "second")
     for fold in (0, 1):
         predict_fold(fetched, run, fold, right=9)
     predict_fold(fetched, other, 1, right=9)

@@ -10,7 +10,7 @@ LINE = {"epoch": 0, "lr": 1e-3, "train_loss": 1.0, "val_loss": 0.9, "score": 0.5
 
 def test_an_epoch_is_written_to_history_and_tensorboard(tmp_path):
     with Journal(tmp_path, epochs_done=0) as journal:
-        journal.write_images([torch.zeros(8, 8, 3, dtype=torch.uint8)] * 3)
+        journal.write_images(torch.zeros(3, 8, 8, 3, dtype=torch.uint8))
         history = [LINE, {**LINE, "epoch": 1, "score": 0.75}]
         journal.write_epoch(history[:1], np.eye(2, dtype=np.int64), ("a", "b"))
         journal.write_epoch(history, np.eye(2, dtype=np.int64), ("a", "b"))

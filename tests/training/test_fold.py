@@ -1,0 +1,277 @@
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from kitsolve import workspace as workspace_module
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
+from kitsolve.inference import load_member, predict_probs
+from kitsolve.training import fold as fold_module
+from kitsolve.training.fold import choose_machine, choose_workers, fold_spec, train_folds
+from kitsolve.workspace import read_json
+
+CPU = torch.device("cpu")
+
+
+class Killed(BaseException):
+    """Nothing in the product catches it: the closest to SIGKILL that a test's own process survives."""
+
+
+def train(workspace, *overrides, name="first", folds=(0,), workers=0, device="cpu"):
+    run = open_run(workspace, Wanted("shades", overrides=overrides, run_name=name))
+    return train_folds(workspace, run, folds, choose_machine(device, workers))
+
+
+def results(workspace, name="first", fold=0):
+    """What law 1 speaks of: best weights, OOF and history, but for the speed."""
+    folder = workspace.runs("shades") / name / f"fold_{fold}"
+    history = pd.read_csv(folder / "history.csv").drop(columns="images_per_s")
+    return (folder / "best.safetensors").read_bytes(), (folder / "oof.csv").read_bytes(), history.to_dict("list")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trained):
+    """The result of fold 0 in a training that nothing disturbed."""
+    return results(trained)
+
+
+def stop_at(monkeypatch, module, function, count, stop):
+    """Call `stop` instead of the `count`-th call of a function."""
+    original, calls = getattr(module, function), []
+
+    def counted(*arguments, **options):
+        calls.append(1)
+        if len(calls) == count:
+            stop()
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(module, function, counted)
+
+
+def die():
+    raise Killed
+
+
+# ------------------------------------------------------------------------------------------------ what is left
+
+
+def test_a_finished_fold_has_all_its_files(trained):
+    folder = trained.runs("shades") / "first" / "fold_0"
+    names = {path.name for path in folder.iterdir() if "tfevents" not in path.name}
+    assert names == {"best.safetensors", "last.pt", "history.csv", "oof.csv", "fold.json"}
+    assert list(folder.glob("events.out.tfevents.*"))
+    assert set(read_json(folder / "fold.json")) == {"fold", "score", "epoch", "seconds"}
+
+
+def test_the_history_has_a_line_an_epoch_and_marks_the_best(trained):
+    history = pd.read_csv(trained.runs("shades") / "first" / "fold_0" / "history.csv")
+    assert history.epoch.tolist() == [0, 1]
+    best = history[history.best].iloc[-1]
+    assert best.score == history.score.max()
+    assert history.train_loss.iloc[-1] < history.train_loss.iloc[0]
+
+
+def test_every_row_is_predicted_once_by_the_model_that_never_saw_it(trained):
+    run = find_run(trained, "shades")
+    folds = pd.read_csv(trained.tables("shades") / "folds.csv", dtype={"image_id": str})
+    for fold in (0, 1):
+        oof = pd.read_csv(run.fold(fold) / "oof.csv", dtype={"image_id": str})
+        assert oof.image_id.tolist() == folds[folds.fold == fold].image_id.tolist()
+
+
+def test_the_oof_is_what_the_bundles_code_predicts_for_the_same_images(trained):
+    run = find_run(trained, "shades")
+    oof = pd.read_csv(run.fold(0) / "oof.csv", dtype={"image_id": str})
+    paths = [trained.raw("shades") / "train" / f"{image_id}.png" for image_id in oof.image_id]
+    member = load_member(fold_spec(run, 0, num_classes=3), run.fold(0), CPU)
+    probs = predict_probs([member], paths, device=CPU, batch_size=run.recipe.batch_size, workers=2)
+    assert (oof.iloc[:, 1:].to_numpy(dtype=np.float32) == probs).all()
+
+
+def test_the_tiny_competition_is_learned(trained):
+    assert read_json(trained.runs("shades") / "first" / "score.json")["pooled"] > 0.6
+
+
+# ------------------------------------------------------------------------------------------------ law 1: determinism
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_number_of_workers_changes_nothing(fetched, undisturbed, workers):
+    train(fetched, workers=workers)
+    assert results(fetched) == undisturbed
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_a_training_killed_within_any_step_ends_the_same(fetched, undisturbed, monkeypatch, step):
+    with monkeypatch.context() as patch:
+        stop_at(patch, fold_module, "train_step", step, die)
+        with pytest.raises(Killed):
+            train(fetched)
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 10))
+def test_a_training_killed_around_any_write_ends_the_same(fetched, undisturbed, monkeypatch, moment, number):
+    calls = []
+
+    def write(path, fill):
+        calls.append(path.name)
+        if len(calls) == number and moment == "before":
+            die()
+        write_whole(path, fill)
+        if len(calls) == number:
+            die()
+
+    write_whole = workspace_module.write_whole
+    with monkeypatch.context() as patch:
+        patch.setattr(workspace_module, "write_whole", write)
+        patch.setattr("kitsolve.training.checkpoint.write_whole", write)
+        with pytest.raises(Killed):
+            train(fetched)
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
+CHILD = """
+import os, signal, sys
+from kitsolve import cli
+from kitsolve.training import checkpoint, fold
+module, name, count = {"checkpoint": checkpoint, "fold": fold}[sys.argv[1]], sys.argv[2], int(sys.argv[3])
+number = getattr(signal, sys.argv[4])
+original, calls = getattr(module, name), []
+def counted(*arguments, **options):
+    calls.append(1)
+    if len(calls) == count:
+        os.kill(os.getpid(), number)
+    return original(*arguments, **options)
+setattr(module, name, counted)
+sys.argv = ["kitsolve", "--root", sys.argv[5], "train", "shades", "--fold", "0", "--run", "first", "--workers", "1"]
+cli.main()
+"""
+
+
+def run_child(workspace, module, function, count, signal_name):
+    command = [sys.executable, "-c", CHILD, module, function, str(count), signal_name, str(workspace.root)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize(
+    ("module", "function", "count"),
+    [("fold", "train_step", 4), ("fold", "write_csv", 1), ("checkpoint", "write_whole", 2)],
+)
+def test_a_process_killed_by_sigkill_and_started_again_ends_the_same(fetched, undisturbed, module, function, count):
+    done = run_child(fetched, module, function, count, "SIGKILL")
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_keeps_the_step_says_how_to_go_on_and_exits_with_130(fetched, undisturbed, name):
+    done = run_child(fetched, "fold", "train_step", 3, name)
+    assert done.returncode == 130, done.stderr
+    assert "go on with: kitsolve train shades --run first" in done.stderr
+    assert "Traceback" not in done.stderr
+    last = torch.load(fetched.runs("shades") / "first" / "fold_0" / "last.pt", weights_only=True)
+    assert last["step"] == 3
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
+def test_ctrl_c_while_an_epoch_is_validated_finishes_the_epoch(fetched, undisturbed, monkeypatch):
+    with monkeypatch.context() as patch:
+        stop_at(patch, fold_module, "evaluate_epoch", 1, lambda: os.kill(os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt, match="kitsolve train shades --run first"):
+            train(fetched)
+    assert len(pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")) == 1
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
+def test_another_seed_gives_another_result(fetched, undisturbed):
+    train(fetched, "seed=43")
+    assert results(fetched)[0] != undisturbed[0]
+
+
+# ------------------------------------------------------------------------------------------------ choices and mistakes
+
+
+@pytest.mark.parametrize(
+    "override",
+    ["ema_decay=0", "clip_grad=0", "label_smoothing=0.1", "precision=float32", "precision=bfloat16", "augment=heavy",
+     "warmup_epochs=0", "tta=d4", "backbone=timm/test_vit", "batch_size=64"],
+)  # fmt: skip
+def test_every_choice_trains(fetched, override):
+    cv = train(fetched, override, "epochs=1")
+    assert 0 <= cv.pooled <= 1
+
+
+def test_folds_that_are_done_are_not_trained_again(fetched, monkeypatch):
+    train(fetched, folds=[0])
+    monkeypatch.setattr(fold_module, "train_fold", lambda job: pytest.fail("trained again"))
+    assert len(train(fetched, folds=[0]).folds) == 1
+
+
+def test_a_fold_out_of_range_is_an_error_before_anything_is_trained(fetched):
+    with pytest.raises(KitsolveError, match="no fold 2") as caught:
+        train(fetched, folds=[0, 2])
+    assert "0 to 1" in caught.value.hint
+    assert list_runs(fetched, "shades") == []
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["backbone=timm/test_resnt"], "no backbone 'timm/test_resnt'"),
+        (["backbone=torchvision/inception_v3"], "refuses image_size = 32"),
+        (["pretrained=/nowhere/weights.pth"], "is no file"),
+    ],
+)
+def test_a_recipe_that_cannot_be_built_leaves_no_run(fetched, overrides, problem):
+    with pytest.raises(KitsolveError, match=problem):
+        train(fetched, *overrides)
+    assert list_runs(fetched, "shades") == []
+
+
+def test_a_loss_that_is_no_number_stops_with_advice(fetched):
+    with pytest.raises(KitsolveError, match="the loss became nan") as caught:
+        train(fetched, "lr=1e30", "precision=float32", "clip_grad=0", "ema_decay=0")
+    assert "lower lr" in caught.value.hint
+    assert not (fetched.runs("shades") / "first" / "fold_0" / "fold.json").exists()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("fold", [0, 1])  # in one of them the image is trained on, in the other validated
+def test_an_image_that_vanished_after_the_fetch_is_named(fetched, workers, fold):
+    path = fetched.raw("shades") / "train" / "0004.png"
+    path.unlink()
+    with pytest.raises(KitsolveError) as caught:
+        train(fetched, folds=[fold], workers=workers)
+    assert caught.value.problem == f"image {path} cannot be read: No such file or directory."
+    assert "kitsolve fetch shades --force" in caught.value.hint
+
+
+def test_an_unknown_device_is_an_error():
+    with pytest.raises(KitsolveError, match="device cuda:99 cannot be used"):
+        choose_machine("cuda:99")
+
+
+@pytest.mark.parametrize(
+    ("device", "cores", "workers"), [("cpu", 1, 0), ("cpu", 2, 0), ("cpu", 16, 4), ("cuda", 4, 3), ("cuda", 64, 8)]
+)
+def test_loading_processes_leave_the_cores_to_the_arithmetic(device, cores, workers):
+    assert choose_workers(device, cores) == workers
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["auto", "float16", "bfloat16", "float32"])
+def test_a_gpu_trains_in_every_precision(fetched, precision):
+    assert train(fetched, f"precision={precision}", folds=(0, 1), workers=2, device="cuda").pooled > 0.4
