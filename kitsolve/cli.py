@@ -6,8 +6,11 @@ Everything heavy is imported inside the commands: `kitsolve --help` must not loa
 from __future__ import annotations
 
 import json
+import shlex
+import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,8 +38,9 @@ class Guarded(TyperGroup):
             typer.echo(f"error: {error.problem}\n  fix: {error.hint}", err=True)
             raise typer.Exit(1) from error
         except KeyboardInterrupt as error:
-            advice = f"go on with: {error}" if str(error) else "run the same command again to go on."
-            typer.echo(f"\ninterrupted; {advice}", err=True)
+            # Every step is restartable: the same words go on, but for those that ask to start anew.
+            words = [word for word in sys.argv[1:] if word != "--force"]
+            typer.echo(f"\ninterrupted; go on with: {shlex.join(['kitsolve', *words])}", err=True)
             raise typer.Exit(130) from error
 
 
@@ -270,7 +274,8 @@ def board(
     from kitsolve.evaluation.board import start_board
 
     typer.echo(f"TensorBoard at {start_board(context.obj.runs(slug), host=host, port=port)}  (Ctrl-C stops it)")
-    threading.Event().wait()
+    with suppress(KeyboardInterrupt):  # here Ctrl-C is no interruption but the end
+        threading.Event().wait()
 
 
 def _print(values: dict[str, Any], text: str, as_json: bool) -> None:

@@ -112,3 +112,13 @@ def trained(tmp_path_factory):
     run = open_run(workspace, Wanted("shades", run_name="first"))
     train_folds(workspace, run, [], choose_machine("cpu", 0))
     return workspace
+
+
+@pytest.fixture(scope="session")
+def exported(trained):
+    """The workspace of `trained` after `kitsolve export shades`; only for reading."""
+    from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.notebook import write_notebook
+
+    write_notebook(trained, export_bundle(trained, "shades", []))
+    return trained

@@ -14,7 +14,9 @@ from typing import Any
 
 NETWORK_EVENTS = {"socket.connect": 1, "socket.sendto": 1, "socket.getaddrinfo": 0, "socket.gethostbyname": 0}
 """Audit event -> which of its arguments names the host (https://docs.python.org/3/library/audit_events.html)."""
-CHANGE_EVENTS = ("os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink")
+# rmtree removes relative to open folders, whose names its os.remove events do not hold.
+CHANGE_EVENTS = {"os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.truncate", "os.link", "os.symlink"}
+CHANGE_EVENTS |= {"shutil.rmtree"}
 WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -55,10 +57,10 @@ def guard(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 def refuse_read_only(path: object) -> None:
-    """Raise for a path inside the read-only folder."""
+    """Raise for the read-only folder and all paths inside."""
     if isinstance(path, (str, bytes, os.PathLike)):
         full = os.path.abspath(os.fsdecode(path))
-        if full.startswith(os.environ["KITSOLVE_READ_ONLY"] + os.sep):
+        if (full + os.sep).startswith(os.environ["KITSOLVE_READ_ONLY"] + os.sep):
             raise PermissionError(f"Read-only file system (rehearsal): {full}")
 
 

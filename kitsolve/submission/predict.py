@@ -7,8 +7,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kitsolve.errors import translated
-from kitsolve.inference import Bundle, choose_device, predict_bundle
-from kitsolve.workspace import Workspace, read_csv
+from kitsolve.inference import Bundle, choose_device, predict_bundle, read_sample
+from kitsolve.workspace import Workspace
 
 
 def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None, device: str = "auto") -> Path:
@@ -24,7 +24,7 @@ def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None,
     output = output or workspace.submission(slug, bundle.name)
     with translated(f"run `kitsolve fetch {slug} --force` for images, `kitsolve export {slug}` for weights."):
         chosen = choose_device(device)
-        rows = len(read_csv(workspace.raw(slug) / bundle.submission.sample)) if workspace.raw(slug).is_dir() else None
+        rows = len(read_sample(workspace.raw(slug), bundle.submission))
         with tqdm(total=rows, desc="predicting", unit="img", leave=False, disable=None) as bar:
             predict_bundle(
                 workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update

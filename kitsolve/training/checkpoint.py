@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,6 +85,8 @@ class StopRequest:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
+        # Not print: its buffer may be in use at the very moment of the signal.
+        os.write(2, b"\nstopping after a checkpoint; Ctrl-C again stops at once\n")
 
 
 @contextmanager

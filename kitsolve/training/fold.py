@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import os
-import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -145,7 +144,7 @@ def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: M
 
     Raises:
         KitsolveError: no such fold, or whatever stops a training, with its repair.
-        KeyboardInterrupt: after a checkpoint; its text is the command that goes on.
+        KeyboardInterrupt: after a checkpoint.
     """
     train = read_train_table(workspace, run.competition.slug)
     known = sorted(train.fold.unique().tolist())
@@ -209,7 +208,7 @@ def train_fold(job: FoldJob) -> None:
             tqdm.write(summarise_epoch(job, state), file=sys.stderr)
             save_last(state, job.folder / "last.pt")
             if stop.asked:
-                raise KeyboardInterrupt(resume_command(job.run))
+                raise KeyboardInterrupt
     finish_fold(job, state, seconds=time.perf_counter() - started)
 
 
@@ -262,7 +261,7 @@ def train_epoch(job: FoldJob, state: TrainState, batches: Iterator[list[Tensor]]
             bar.update(len(images))
             if stop.asked and state.step < end:
                 save_last(state, job.folder / "last.pt")
-                raise KeyboardInterrupt(resume_command(job.run))
+                raise KeyboardInterrupt
     return (end - first) * schedule.batch_size / (time.perf_counter() - started)
 
 
@@ -385,8 +384,3 @@ def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
         sha256=file_sha256(run.fold(fold) / file),
         weight=1.0,
     )
-
-
-def resume_command(run: Run) -> str:
-    """What goes on with a run that was stopped."""
-    return shlex.join(["kitsolve", "train", run.competition.slug, "--run", run.name])

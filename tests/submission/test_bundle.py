@@ -1,0 +1,104 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Wanted, open_run
+from kitsolve.inference import load_member, load_model, read_bundle
+from kitsolve.submission.bundle import export_bundle, find_bundle
+from kitsolve.training.fold import choose_machine, train_folds
+from kitsolve.workspace import read_json
+
+CPU = torch.device("cpu")
+
+
+def test_a_bundle_holds_every_fold_with_its_weights_and_nothing_else(exported):
+    bundle = find_bundle(exported, "shades")
+    folder = exported.bundle("shades", bundle.name)
+    files = {path.name for path in folder.iterdir()}
+    assert files == {spec.file for spec in bundle.models} | {"bundle.json", "dataset-metadata.json"}
+    assert [spec.weight for spec in bundle.models] == [0.5, 0.5]
+    assert bundle.submission.class_names == ("bright", "dark", "grey")
+
+
+def test_the_bundle_on_disk_is_the_bundle_that_was_exported(exported):
+    bundle = export_bundle(exported, "shades", [])
+    assert read_bundle(exported.bundle("shades", bundle.name)) == bundle
+
+
+def test_the_card_carries_the_cv_and_the_versions(exported):
+    card = find_bundle(exported, "shades").card
+    assert card["cv"] == read_json(exported.runs("shades") / "first" / "score.json")
+    assert {"torch", "timm", "opencv"} <= set(card["versions"])
+
+
+def test_a_complete_bundle_is_left_as_it_is(exported):
+    bundle = find_bundle(exported, "shades")
+    path = exported.bundle("shades", bundle.name) / "bundle.json"
+    before = path.stat().st_mtime_ns
+    export_bundle(exported, "shades", [])
+    assert path.stat().st_mtime_ns == before
+
+
+def test_a_model_with_changed_weights_is_refused(exported, tmp_path):
+    bundle = find_bundle(exported, "shades")
+    spec = bundle.models[0]
+    content = bytearray((exported.bundle("shades", bundle.name) / spec.file).read_bytes())
+    content[-1] ^= 1
+    (tmp_path / spec.file).write_bytes(content)
+    with pytest.raises(ValueError, match="its sha256 differs"):
+        load_model(spec, tmp_path, CPU)
+    with pytest.raises(ValueError, match="missing from the bundle"):
+        load_model(replace(spec, file="other.safetensors"), tmp_path, CPU)
+
+
+def test_weights_of_another_backbone_do_not_load(exported):
+    bundle = find_bundle(exported, "shades")
+    folder = exported.bundle("shades", bundle.name)
+    with pytest.raises(ValueError, match="does not fit timm/test_vit"):
+        load_model(replace(bundle.models[0], backbone="timm/test_vit"), folder, CPU)
+
+
+def test_a_bundle_of_two_runs_gives_each_run_the_same_share(fetched):
+    for name, folds in (("one", []), ("two", [1])):
+        run = open_run(fetched, Wanted("shades", overrides=("epochs=1", "tta=none"), run_name=name))
+        train_folds(fetched, run, folds, choose_machine("cpu", 0))
+    bundle = export_bundle(fetched, "shades", ["one", "two", "one"])
+    assert bundle.name == "one-and-1-more"
+    assert [(spec.file, spec.weight) for spec in bundle.models] == [
+        ("one-fold_0.safetensors", 0.25),
+        ("one-fold_1.safetensors", 0.25),
+        ("two-fold_1.safetensors", 0.5),
+    ]
+    assert len(bundle.card["cv"]["folds"]) == 1
+
+
+def test_members_load_in_evaluation_mode(exported):
+    bundle = find_bundle(exported, "shades")
+    member = load_member(bundle.models[0], exported.bundle("shades", bundle.name), CPU)
+    assert not member.model.training
+    assert (member.tta, member.weight) == ("hflip", 0.5)
+
+
+def test_the_bundle_that_was_exported_last_is_found(exported):
+    with pytest.raises(KitsolveError, match="no bundle 'frist'") as caught:
+        find_bundle(exported, "shades", "frist")
+    assert "first" in caught.value.hint
+
+
+def test_without_a_run_or_bundle_the_error_says_what_to_run(fetched):
+    with pytest.raises(KitsolveError) as caught:
+        export_bundle(fetched, "shades", [])
+    assert "kitsolve train shades" in caught.value.hint
+    with pytest.raises(KitsolveError) as caught:
+        find_bundle(fetched, "shades")
+    assert "kitsolve export shades" in caught.value.hint
+
+
+def test_bundle_json_is_plain_json(exported):
+    bundle = find_bundle(exported, "shades")
+    values = json.loads((exported.bundle("shades", bundle.name) / "bundle.json").read_text())
+    assert values["models"][0]["preprocessing"]["image_size"] == 32
+    assert values["test_image"] == "test/{image_id}.png"

@@ -1,0 +1,145 @@
+import shutil
+
+import nbformat
+import pandas as pd
+import pytest
+
+from kitsolve.errors import KitsolveError
+from kitsolve.inference import read_sample
+from kitsolve.submission.bundle import find_bundle
+from kitsolve.submission.rehearse import agrees, is_valid, mount_public, mount_rerun, rehearse
+from kitsolve.workspace import Workspace, read_csv, read_json
+
+
+@pytest.fixture
+def bundle(exported):
+    return find_bundle(exported, "shades")
+
+
+@pytest.fixture
+def copy(exported, tmp_path):
+    """A workspace of its own, with everything exported, for notebooks that are tampered with."""
+    shutil.copytree(exported.root, tmp_path / "copy")
+    return Workspace(tmp_path / "copy")
+
+
+def edit_notebook(workspace, bundle, old, new):
+    path = workspace.notebook("shades", bundle.name) / "shades.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    edited = [cell for cell in notebook.cells if old in cell.source]
+    assert edited, old
+    for cell in edited:
+        cell.source = cell.source.replace(old, new)
+    nbformat.write(notebook, path)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(exported):
+    bundle = find_bundle(exported, "shades")
+    return exported, bundle, rehearse(exported, bundle)
+
+
+def test_a_rehearsal_passes_every_check_and_is_recorded(rehearsed):
+    workspace, bundle, rehearsal = rehearsed
+    assert rehearsal.passed
+    assert len(rehearsal.checks) == 6
+    assert read_json(workspace.rehearsal("shades", bundle.name) / "rehearsal.json")["checks"] == rehearsal.checks
+
+
+def test_its_public_submission_is_that_of_predict(rehearsed):
+    workspace, bundle, _ = rehearsed
+    public = workspace.rehearsal("shades", bundle.name) / "public" / "working" / "submission.csv"
+    assert public.read_bytes() == workspace.submission("shades", bundle.name).read_bytes()
+
+
+def test_its_hidden_submission_has_other_ids_and_more_of_them(rehearsed):
+    workspace, bundle, _ = rehearsed
+    place = workspace.rehearsal("shades", bundle.name)
+    public, hidden = (read_csv(place / stage / "working" / "submission.csv") for stage in ("public", "rerun"))
+    assert len(hidden) == len(public) + 36
+    assert not set(hidden.image_id) & set(public.image_id)
+
+
+def test_the_executed_notebooks_show_the_devices_and_the_preview(rehearsed):
+    workspace, bundle, _ = rehearsed
+    executed = nbformat.read(workspace.rehearsal("shades", bundle.name) / "public" / "executed.ipynb", as_version=4)
+    text = "".join(str(output) for cell in executed.cells for output in cell.get("outputs", []))
+    assert "device   cpu" in text
+    assert "t000" in text
+
+
+def test_the_raw_files_are_never_changed(rehearsed):
+    workspace, bundle, _ = rehearsed
+    assert read_sample(workspace.raw("shades"), bundle.submission).image_id.tolist() == [f"t{n:03d}" for n in range(7)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("submission.head(10)", "import kitsolve", "No module named 'kitsolve'"),
+        ("submission.head(10)", "(input_dir / 'x').touch()", "Read-only file system"),
+        ("submission.head(10)", "(KAGGLE / 'working' / 'submission.csv').unlink()", "wrote no submission.csv"),
+    ],
+)
+def test_a_notebook_that_would_fail_on_kaggle_fails_here_with_its_reason(copy, bundle, old, new, problem):
+    edit_notebook(copy, bundle, old, new)
+    with pytest.raises(KitsolveError, match=problem) as caught:
+        rehearse(copy, bundle)
+    assert "executed.ipynb" in caught.value.hint
+
+
+def test_a_notebook_that_writes_another_submission_fails_the_checks(copy, bundle):
+    edit_notebook(
+        copy, bundle, "submission.head(10)",
+        "submission.assign(shade='grey').to_csv(KAGGLE / 'working' / 'submission.csv', index=False)",
+    )  # fmt: skip
+    rehearsal = rehearse(copy, bundle)
+    assert not rehearsal.passed
+    assert not rehearsal.checks["it equals that of `kitsolve predict`"]
+
+
+def test_without_an_exported_notebook_the_error_says_what_to_run(copy, bundle):
+    (copy.notebook("shades", bundle.name) / "shades.ipynb").unlink()
+    with pytest.raises(KitsolveError) as caught:
+        rehearse(copy, bundle)
+    assert "kitsolve export shades" in caught.value.hint
+
+
+def test_the_public_tree_holds_everything_but_the_train_images(exported, bundle, tmp_path):
+    mount_public(exported, bundle, tmp_path)
+    competition = tmp_path / "shades"
+    assert sorted(path.name for path in competition.iterdir() if path.is_file()) == [
+        "sample_submission.csv",
+        "train.csv",
+    ]
+    assert len(list((competition / "test").iterdir())) == 7
+    assert not list((competition / "train").iterdir())
+    assert len(list(tmp_path.glob("kitsolve-shades-*/*.safetensors"))) == 2
+
+
+def test_the_rerun_tree_holds_every_test_image_under_a_new_id(exported, bundle, tmp_path):
+    origins = mount_rerun(exported, bundle, tmp_path)
+    competition = tmp_path / "competitions" / "shades"
+    sample = read_sample(competition, bundle.submission)
+    assert sample.image_id.tolist() == origins.image_id.tolist()
+    assert sorted(origin for origin in origins.origin if origin) == [f"t{n:03d}" for n in range(7)]
+    for row in origins.itertuples():
+        image = competition / "test" / f"{row.image_id}.png"
+        assert image.is_file()
+        if row.origin:
+            assert image.read_bytes() == (exported.raw("shades") / "test" / f"{row.origin}.png").read_bytes()
+
+
+def test_predictions_agree_only_where_the_same_images_have_the_same_label(bundle):
+    public = pd.DataFrame({"image_id": ["a", "b"], "shade": ["dark", "grey"]})
+    origins = pd.DataFrame({"image_id": ["x", "y", "z"], "origin": ["b", "", "a"]})
+    hidden = pd.DataFrame({"image_id": ["x", "y", "z"], "shade": ["grey", "bright", "dark"]})
+    assert agrees(public, hidden, origins, bundle)
+    assert not agrees(public, hidden.assign(shade="dark"), origins, bundle)
+
+
+def test_an_invalid_submission_is_told_apart(exported, bundle):
+    raw = exported.raw("shades")
+    sample = read_sample(raw, bundle.submission)
+    assert is_valid(raw, sample, bundle)
+    assert not is_valid(raw, sample.head(3), bundle)

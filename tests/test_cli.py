@@ -1,0 +1,224 @@
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from kitsolve import cli
+from kitsolve.cli import app
+from kitsolve.errors import KitsolveError
+from tests.conftest import write_shades
+
+CV_KEYS = {"metric", "folds", "mean", "std", "pooled"}
+
+
+def call(root, *words):
+    """Run a command in this process."""
+    return CliRunner().invoke(app, ["--root", str(root), *map(str, words)])
+
+
+def call_json(root, *words):
+    """What `--json` prints; stdout must be one JSON object and nothing else."""
+    result = call(root, *words, "--json")
+    assert result.exit_code == 0, result.output
+    return json.loads(result.stdout)
+
+
+@pytest.fixture
+def root(tmp_path):
+    write_shades(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def ready(root):
+    call_json(root, "fetch", "shades", "--from", root / "download")
+    return root
+
+
+# ------------------------------------------------------------------------------------------------ results
+
+
+def test_the_verbs_one_after_the_other_with_their_json(root):
+    fetched = call_json(root, "fetch", "shades", "--from", root / "download")
+    assert (fetched["train_rows"], fetched["test_rows"], fetched["folds"]) == (36, 7, 2)
+    trained = call_json(root, "train", "shades", "--run", "first", "--set", "epochs=1")
+    assert trained["run"] == "first"
+    assert set(trained["cv"]) == CV_KEYS
+    assert call_json(root, "score", "shades") == trained
+    assert call_json(root, "score", "shades", "first") == trained
+    assert [row["run"] for row in call_json(root, "runs", "shades")["runs"]] == ["first"]
+    exported = call_json(root, "export", "shades")
+    assert exported["notebook"] == str(root / "notebooks_export" / "shades" / "first" / "shades.ipynb")
+    assert exported["bundle"] == str(root / "workspace" / "bundles" / "shades" / "first")
+    predicted = call_json(root, "predict", "shades", "first", "--output", root / "mine.csv")
+    assert predicted == {"submission": str(root / "mine.csv")}
+
+
+def test_without_json_the_same_is_printed_for_people(ready):
+    result = call(ready, "train", "shades", "--run", "first", "--set", "epochs=1", "--fold", 1)
+    assert result.exit_code == 0
+    assert re.search(r"^run +first\nCV +[01]\.\d{5} accuracy \(all OOF rows\)\nfolds +[01]\.\d{5} ", result.stdout)
+    table = call(ready, "runs", "shades").stdout.splitlines()
+    assert table[0].split()[:4] == ["run", "recipe", "backbone", "image_size"]
+    assert table[1].split()[:5] == ["first", "baseline", "timm/test_resnet", "32", "1/2"]
+
+
+def test_progress_goes_to_stderr(ready):
+    result = call(ready, "train", "shades", "--run", "first", "--set", "epochs=1", "--fold", 0)
+    assert "epoch   1/1" in result.stderr
+    assert "epoch   1/1" not in result.stdout
+
+
+def test_models_lists_backbones_as_lines_and_as_json(tmp_path):
+    lines = call(tmp_path, "models", "*/test_resnet").stdout.splitlines()
+    assert lines[0].split() == ["name", "params_m", "image_size", "top1", "top5", "licence"]
+    assert lines[1].split()[0] == "timm/test_resnet"
+    assert call_json(tmp_path, "models", "torchvision/resnet18")["models"][0]["top1"] == 69.758
+
+
+def test_a_run_ends_with_cv_notebook_submission_and_rehearsal(root, monkeypatch):
+    call_json(root, "fetch", "shades", "--from", root / "download")
+    done = call_json(root, "run", "shades", "--set", "epochs=1")
+    assert set(done["cv"]) == CV_KEYS
+    assert done["rehearsal"]["passed"] is True
+    assert done["score"] is None
+    monkeypatch.setattr("kitsolve.training.fold.train_fold", lambda job: pytest.fail("trained again"))
+    again = call(root, "run", "shades", "--set", "epochs=1")
+    assert again.exit_code == 0
+    assert f"submission  {done['submission']}" in again.stdout
+
+
+def test_a_rehearsal_that_fails_exits_with_1(monkeypatch, exported):
+    from kitsolve.submission.rehearse import Rehearsal
+
+    failed = Rehearsal(False, {"one thing": True, "another thing": False}, 1.0)
+    monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: failed)
+    result = call(exported.root, "rehearse", "shades")
+    assert result.exit_code == 1
+    assert "FAILED      another thing" in result.stdout
+
+
+# ------------------------------------------------------------------------------------------------ mistakes
+
+
+@pytest.mark.parametrize(
+    ("words", "problem", "repair"),
+    [
+        (["fetch", "digit"], "there is no competition 'digit'", "digits"),
+        (["train", "shades", "--recipe", "basline"], "there is no recipe 'basline'", "baseline"),
+        (["train", "shades", "--set", "epoch=3"], "unknown key 'epoch'", "epochs"),
+        (["train", "shades", "--set", "epochs"], "--set epochs has no value", "--set key=value"),
+        (["train", "shades", "--set", "epochs=many"], "epochs = 'many'", "correct the value"),
+        (["train", "shades", "--set", "augment=havy"], "augment = 'havy'", "correct the value"),
+        (["train", "shades", "--set", "backbone=timm/resnet19"], "no backbone 'timm/resnet19'", "resnet18"),
+        (["train", "shades", "--fold", "7"], "there is no fold 7", "0 to 1"),
+        (["train", "shades", "--device", "cuda:77"], "device cuda:77 cannot be used", "--device cpu"),
+        (["score", "shades"], "no finished run", "kitsolve train shades"),
+        (["export", "shades", "nothing"], "no run 'nothing'", "kitsolve train shades"),
+        (["rehearse", "shades"], "no bundle", "kitsolve export shades"),
+        (["board", "shades"], "no runs", "kitsolve train shades"),
+        (["models", "rsnet18"], "no backbone matches 'rsnet18'", "resnet18"),
+    ],
+)
+def test_a_mistake_is_one_line_with_its_repair_and_exit_code_1(ready, words, problem, repair):
+    result = call(ready, *words)
+    assert result.exit_code == 1
+    error, fix = result.stderr.splitlines()[-2:]
+    assert error.startswith("error: ")
+    assert problem in error
+    assert fix.startswith("  fix: ")
+    assert repair in fix
+    assert result.stdout == ""
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("words", [["train"], ["trian", "shades"], ["train", "shades", "--fold", "x"], ["run", "--no"]])
+def test_a_wrong_command_line_exits_with_2(tmp_path, words):
+    assert call(tmp_path, *words).exit_code == 2
+
+
+def test_debug_shows_where_an_error_came_from(tmp_path):
+    result = CliRunner().invoke(app, ["--debug", "--root", str(tmp_path), "fetch", "digit"])
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert "workspace.py" in result.stderr
+
+
+def test_ctrl_c_names_the_command_that_goes_on_and_exits_with_130(ready, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kitsolve.training.fold.train_folds", interrupted)
+    monkeypatch.setattr(sys, "argv", ["/somewhere/kitsolve", "train", "shades", "--force", "--set", "tta=hflip x"])
+    result = call(ready, "train", "shades")
+    assert result.exit_code == 130
+    assert "go on with: kitsolve train shades --set 'tta=hflip x'" in result.stderr
+
+
+# ------------------------------------------------------------------------------------------------ the program
+
+
+def start(*words, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "kitsolve.cli", *words],
+        capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert start("--version").stdout == f"kitsolve {version('kitsolve')}\n"
+
+
+def test_without_a_command_help_is_printed():
+    assert "kitsolve run digits" in start().stdout + start().stderr
+
+
+def test_every_command_has_help_for_itself_and_its_options():
+    for command in app.registered_commands:
+        assert command.callback.__doc__
+        result = CliRunner().invoke(app, [command.callback.__name__, "--help"])
+        assert result.exit_code == 0
+        assert command.callback.__doc__.splitlines()[0].split()[0] in result.stdout
+
+
+def test_the_root_can_come_from_the_environment(tmp_path):
+    write_shades(tmp_path)
+    done = start("runs", "shades", KITSOLVE_ROOT=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "no runs yet" in done.stdout
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete(shell):
+    done = start("--show-completion", shell)
+    assert "_KITSOLVE_COMPLETE" in done.stdout or "KITSOLVE" in done.stdout.upper()
+
+
+def test_the_board_prints_its_address_and_stops_at_ctrl_c(exported):
+    board = subprocess.Popen(
+        [sys.executable, "-m", "kitsolve.cli", "--root", str(exported.root), "board", "shades"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    line = board.stdout.readline()
+    board.send_signal(signal.SIGINT)
+    board.communicate(timeout=60)
+    assert re.search(r"TensorBoard at http://127\.0\.0\.1:\d+/", line)
+    assert board.returncode == 0
+
+
+def test_the_program_is_installed_under_its_name():
+    assert shutil.which("kitsolve", path=os.path.dirname(sys.executable)), "pip install . makes the command"
+    assert callable(cli.main)
+
+
+def test_an_error_has_a_problem_and_a_hint():
+    error = KitsolveError("what is wrong", hint="what to do")
+    assert (str(error), error.hint) == ("what is wrong", "what to do")
