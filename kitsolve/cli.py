@@ -273,8 +273,9 @@ def board(
 
     from kitsolve.evaluation.board import start_board
 
-    typer.echo(f"TensorBoard at {start_board(context.obj.runs(slug), host=host, port=port)}  (Ctrl-C stops it)")
+    address = start_board(context.obj.runs(slug), host=host, port=port)
     with suppress(KeyboardInterrupt):  # here Ctrl-C is no interruption but the end
+        typer.echo(f"TensorBoard at {address}  (Ctrl-C stops it)")
         threading.Event().wait()
 
 

@@ -59,6 +59,17 @@ class Workspace:
         """train.csv, test.csv, folds.csv, and tables.json, written last."""
         return self.root / "workspace" / "tables" / slug
 
+    def finished_tables(self, slug: str) -> Path:
+        """The same folder, once `kitsolve fetch` has finished.
+
+        Raises:
+            KitsolveError: it has not.
+        """
+        tables = self.tables(slug)
+        if not (tables / "tables.json").is_file():
+            raise KitsolveError(f"the tables of {slug} are not made yet.", hint=f"run `kitsolve fetch {slug}` first.")
+        return tables
+
     def runs(self, slug: str) -> Path:
         """One folder a run."""
         return self.root / "workspace" / "runs" / slug
@@ -111,6 +122,11 @@ def _disk_is_full(error: BaseException) -> bool:
     """Whether that was the reason; torch.save hides it behind a RuntimeError of its own."""
     reasons = (error, error.__context__)
     return any(isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT) for reason in reasons)
+
+
+def is_newer(path: Path, *sources: Path) -> bool:
+    """Whether `path` exists and was written after all that it was made from."""
+    return path.is_file() and all(path.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
 
 
 def write_text(path: Path, text: str) -> None:

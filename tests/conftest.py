@@ -1,6 +1,10 @@
 """A tiny competition of generated images whose brightness tells the class."""
 
+import os
 from pathlib import Path
+
+# Two test processes share the cores: with more threads than cores, each waits for the other's. Children inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import cv2
 import numpy as np
@@ -9,8 +13,6 @@ import pytest
 import torch
 
 from kitsolve.workspace import Workspace
-
-torch.set_num_threads(2)
 
 COMPETITION = """
 title  = "Shades of grey"
@@ -76,7 +78,8 @@ def write_shades(root: Path, *, train: int = 36, test: int = 7) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Tests marked `gpu` are skipped where there is none."""
+    """The longest tests start first; those marked `gpu` are skipped where there is none."""
+    items.sort(key=lambda item: "slow" not in item.keywords)
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

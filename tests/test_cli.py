@@ -88,7 +88,8 @@ def test_a_run_ends_with_cv_notebook_submission_and_rehearsal(root, monkeypatch)
     assert set(done["cv"]) == CV_KEYS
     assert done["rehearsal"]["passed"] is True
     assert done["score"] is None
-    monkeypatch.setattr("kitsolve.training.fold.train_fold", lambda job: pytest.fail("trained again"))
+    for step in ("training.fold.train_fold", "submission.rehearse.rehearse", "submission.predict.predict"):
+        monkeypatch.setattr(f"kitsolve.{step}", lambda *_, **__: pytest.fail("done again"))
     again = call(root, "run", "shades", "--set", "epochs=1")
     assert again.exit_code == 0
     assert f"submission  {done['submission']}" in again.stdout

@@ -103,16 +103,8 @@ def _write_tables(workspace: Workspace, competition: Competition) -> Fetched:
     return Fetched(raw=str(raw), train_rows=len(train), test_rows=len(test), folds=rules.count)
 
 
-def check_fetched(workspace: Workspace, slug: str) -> None:
-    """Raise KitsolveError where `kitsolve fetch` has not finished."""
-    read_competition(workspace, slug)
-    if not (workspace.tables(slug) / "tables.json").is_file():
-        raise KitsolveError(f"the tables of {slug} are not made yet.", hint=f"run `kitsolve fetch {slug}` first.")
-
-
 def read_train_table(workspace: Workspace, slug: str) -> pd.DataFrame:
     """train.csv with its `fold` column, 0-based int; everything else as strings."""
-    check_fetched(workspace, slug)
-    tables = workspace.tables(slug)
+    tables = workspace.finished_tables(slug)
     folds = read_csv(tables / "folds.csv").astype({"fold": int})
     return read_csv(tables / "train.csv").merge(folds, on="image_id", validate="one_to_one")

@@ -12,10 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from kitsolve.config import Competition, Recipe, read_competition, read_recipe
-from kitsolve.data.fetch import check_fetched
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.workspace import Workspace, read_json, write_json
 
@@ -125,6 +122,8 @@ def record_run(run: Run) -> None:
 
 
 def _run_values(run: Run) -> dict[str, Any]:
+    import cv2  # lazy: `kitsolve runs` shall be quick
+
     packages = ("kitsolve", "torch", "torchvision", "timm", "albumentations", "numpy", "pandas")
     return {
         "started": run.started,
@@ -152,8 +151,7 @@ def _tables_sha256(workspace: Workspace, slug: str) -> str:
     Raises:
         KitsolveError: `kitsolve fetch` has not finished.
     """
-    check_fetched(workspace, slug)
-    tables = workspace.tables(slug)
+    tables = workspace.finished_tables(slug)
     content = b"".join((tables / name).read_bytes() for name in ("train.csv", "folds.csv"))
     return hashlib.sha256(content).hexdigest()
 

@@ -76,7 +76,7 @@ def _run_card(bundle: Bundle) -> str:
         f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` |"
         for run in card["runs"]
     )
-    versions = ", ".join(f"{package} {version}" for package, version in card["versions"].items())
+    versions = ", ".join(f"{package} {version}" for package, version in sorted(card["versions"].items()))
     return f"""# {card["title"]}: kitsolve submission
 
 **CV {cv["metric"]} {cv["pooled"]:.5f}** over all out-of-fold predictions;
@@ -104,7 +104,9 @@ def write_notebook(workspace: Workspace, bundle: Bundle) -> Path:
     """
     folder = workspace.notebook(bundle.competition, bundle.name)
     path = folder / f"{bundle.competition}.ipynb"
-    write_text(path, nbformat.writes(build_notebook(bundle)) + "\n")
+    text = nbformat.writes(build_notebook(bundle)) + "\n"
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_text(path, text)  # else it keeps its time, and a rehearsal of it its worth
     write_json(folder / "kernel-metadata.json", kernel_metadata(bundle, path.name))
     write_json(workspace.bundle(bundle.competition, bundle.name) / "dataset-metadata.json", dataset_metadata(bundle))
     return path

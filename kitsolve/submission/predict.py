@@ -8,7 +8,15 @@ from tqdm import tqdm
 
 from kitsolve.errors import translated
 from kitsolve.inference import Bundle, choose_device, predict_bundle, read_sample
-from kitsolve.workspace import Workspace
+from kitsolve.workspace import Workspace, is_newer
+
+
+def keep_or_predict(workspace: Workspace, bundle: Bundle) -> Path:
+    """The submission.csv that was made from this bundle and these tables; a new one where there is none."""
+    slug = bundle.competition
+    path = workspace.submission(slug, bundle.name)
+    sources = workspace.bundle(slug, bundle.name) / "bundle.json", workspace.finished_tables(slug) / "tables.json"
+    return path if is_newer(path, *sources) else predict(workspace, bundle)
 
 
 def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None, device: str = "auto") -> Path:

@@ -28,7 +28,7 @@ from kitsolve.inference import Bundle, check_submission, image_paths, read_sampl
 from kitsolve.submission import guard
 from kitsolve.submission.notebook import kaggle_slug
 from kitsolve.submission.predict import predict
-from kitsolve.workspace import Workspace, read_csv, write_json
+from kitsolve.workspace import Workspace, is_newer, read_csv, read_json, write_json
 
 EXTRA_IMAGES = 200
 """Train images that the larger test set has beside all images of the public one."""
@@ -58,6 +58,19 @@ class Rehearsal:
     passed: bool
     checks: dict[str, bool]
     seconds: float
+
+
+def keep_or_rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
+    """The rehearsal that this very notebook has passed with these tables; a new one where there is none."""
+    slug = bundle.competition
+    path = workspace.rehearsal(slug, bundle.name) / "rehearsal.json"
+    sources = (
+        workspace.notebook(slug, bundle.name) / f"{slug}.ipynb",
+        workspace.bundle(slug, bundle.name) / "bundle.json",
+        workspace.finished_tables(slug) / "tables.json",
+    )
+    done = Rehearsal(**read_json(path)) if is_newer(path, *sources) else None
+    return done if done is not None and done.passed else rehearse(workspace, bundle)
 
 
 def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:

@@ -15,8 +15,8 @@ from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.evaluation.score import CvScore
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.notebook import write_notebook
-from kitsolve.submission.predict import predict
-from kitsolve.submission.rehearse import Rehearsal, rehearse
+from kitsolve.submission.predict import keep_or_predict
+from kitsolve.submission.rehearse import Rehearsal, keep_or_rehearse, rehearse
 from kitsolve.submission.submit import submit
 from kitsolve.training.fold import Machine, train_folds
 from kitsolve.workspace import Workspace
@@ -47,7 +47,7 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
     bundle = export_bundle(workspace, slug, [run.name])
     notebook = write_notebook(workspace, bundle)
     _announce(f"4/4 rehearse {notebook}")
-    rehearsal = rehearse(workspace, bundle)
+    rehearsal = rehearse(workspace, bundle) if force else keep_or_rehearse(workspace, bundle)
     if not rehearsal.passed:
         failed = next(check for check, passed in rehearsal.checks.items() if not passed)
         raise KitsolveError(
@@ -60,7 +60,7 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
         bundle=workspace.bundle(slug, bundle.name),
         notebook=notebook,
         rehearsal=rehearsal,
-        submission=predict(workspace, bundle),
+        submission=keep_or_predict(workspace, bundle),
         score=submit(workspace, bundle).public_score if local else None,
     )
 

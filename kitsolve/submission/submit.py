@@ -12,7 +12,7 @@ from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.score import label_indices
 from kitsolve.inference import Bundle, SubmissionRules, check_submission, read_sample
 from kitsolve.metrics import METRICS
-from kitsolve.submission.predict import predict
+from kitsolve.submission.predict import keep_or_predict
 from kitsolve.workspace import Workspace, read_csv
 
 
@@ -32,9 +32,7 @@ def submit(workspace: Workspace, bundle: Bundle) -> Submitted:
         KitsolveError: a file that the competition would refuse.
     """
     competition = read_competition(workspace, bundle.competition)
-    path = workspace.submission(bundle.competition, bundle.name)
-    if not path.is_file():
-        predict(workspace, bundle)
+    path = keep_or_predict(workspace, bundle)
     submission = read_csv(path)
     with translated(f"run `kitsolve predict {bundle.competition}` again."):
         check_submission(
@@ -43,10 +41,21 @@ def submit(workspace: Workspace, bundle: Bundle) -> Submitted:
     if competition.submission.via != "local":
         raise KitsolveError(
             f"{path} is checked, but this version of kitsolve cannot upload to Kaggle.",
-            hint=f"upload it at https://www.kaggle.com/c/{bundle.competition}/submit.",
+            hint=_explain_upload(workspace, competition, bundle),
         )
     score = score_locally(workspace, competition, submission, bundle.submission)
     return Submitted(ref=f"local/{bundle.name}", public_score=score, cv=dict(bundle.card["cv"]))
+
+
+def _explain_upload(workspace: Workspace, competition: Competition, bundle: Bundle) -> str:
+    slug = competition.slug
+    if competition.submission.via == "csv":
+        return f"upload it at https://www.kaggle.com/c/{slug}/submit."
+    weights, notebook = workspace.bundle(slug, bundle.name), workspace.notebook(slug, bundle.name)
+    return (
+        f"run `kitsolve export {slug}`, put your Kaggle name for OWNER into both metadata files, "
+        f"then `kaggle datasets create -p {weights}` and `kaggle kernels push -p {notebook}`."
+    )
 
 
 def score_locally(

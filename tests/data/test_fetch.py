@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from kitsolve.data import fetch as fetch_module
-from kitsolve.data.fetch import check_fetched, fetch, read_train_table
+from kitsolve.data.fetch import fetch, read_train_table
 from kitsolve.errors import KitsolveError
 from kitsolve.workspace import Workspace, read_csv
 
@@ -67,7 +67,7 @@ def test_a_broken_image_stops_the_fetch_before_the_tables_count_as_made(shades):
     with pytest.raises(KitsolveError, match="0003.png is empty"):
         fetch(shades, "shades", source=download(shades))
     with pytest.raises(KitsolveError, match="not made yet"):
-        check_fetched(shades, "shades")
+        read_train_table(shades, "shades")
 
 
 def test_a_repaired_image_is_accepted_at_the_next_fetch(shades):

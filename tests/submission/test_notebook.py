@@ -13,7 +13,7 @@ from kitsolve.inference import parse_bundle
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.notebook import build_notebook, dataset_metadata, kaggle_slug, kernel_metadata
 
-EXAMPLES = sorted(Path(__file__).parents[2].glob("notebooks_export/digits/*/digits.ipynb"))
+EXAMPLE = Path(__file__).parents[2] / "notebooks_export" / "digits" / "baseline" / "digits.ipynb"
 
 
 @pytest.fixture
@@ -80,20 +80,19 @@ def test_an_export_writes_notebook_and_metadata(exported, bundle):
 
 
 def test_the_committed_example_is_what_todays_code_writes():
-    assert len(EXAMPLES) == 1, "commit one exported digits notebook"
-    text = EXAMPLES[0].read_text(encoding="utf-8")
+    text = EXAMPLE.read_text(encoding="utf-8")
     bundle = parse_bundle(json.loads(text)["metadata"]["kitsolve"])
     assert text == nbformat.writes(build_notebook(bundle)) + "\n", (
         "inference.py or the notebook changed: run python -m tests.submission.test_notebook"
     )
-    metadata = json.loads(EXAMPLES[0].with_name("kernel-metadata.json").read_text(encoding="utf-8"))
+    metadata = json.loads(EXAMPLE.with_name("kernel-metadata.json").read_text(encoding="utf-8"))
     assert metadata == kernel_metadata(bundle, "digits.ipynb")
 
 
 def rewrite_example():
     """Bring the committed example in step with the code."""
-    bundle = parse_bundle(json.loads(EXAMPLES[0].read_text(encoding="utf-8"))["metadata"]["kitsolve"])
-    EXAMPLES[0].write_text(nbformat.writes(build_notebook(bundle)) + "\n", encoding="utf-8")
+    bundle = parse_bundle(json.loads(EXAMPLE.read_text(encoding="utf-8"))["metadata"]["kitsolve"])
+    EXAMPLE.write_text(nbformat.writes(build_notebook(bundle)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import pandas as pd
@@ -5,7 +6,7 @@ import pytest
 
 from kitsolve.errors import KitsolveError
 from kitsolve.submission.bundle import find_bundle
-from kitsolve.submission.predict import predict
+from kitsolve.submission.predict import keep_or_predict, predict
 from kitsolve.workspace import Workspace, read_csv
 
 
@@ -55,3 +56,16 @@ def test_a_failed_prediction_leaves_the_former_submission(copy):
     with pytest.raises(KitsolveError):
         predict(copy, bundle)
     assert pd.read_csv(copy.submission("shades", bundle.name)).equals(before)
+
+
+def test_a_submission_is_kept_until_bundle_or_tables_are_newer(copy):
+    bundle = find_bundle(copy, "shades")
+    path = keep_or_predict(copy, bundle)
+    path.write_text("kept")
+    assert keep_or_predict(copy, bundle).read_text() == "kept"
+    for source in (copy.bundle("shades", bundle.name) / "bundle.json", copy.tables("shades") / "tables.json"):
+        path.write_text("stale")
+        later = path.stat().st_mtime_ns + 1
+        os.utime(source, ns=(later, later))
+        assert keep_or_predict(copy, bundle).read_text() != "stale"
+        os.utime(source, ns=(0, 0))

@@ -8,7 +8,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference import SubmissionRules
 from kitsolve.submission.bundle import export_bundle
-from kitsolve.submission.submit import score_locally, submit
+from kitsolve.submission.submit import _explain_upload, score_locally, submit
 from kitsolve.training.fold import choose_machine, train_folds
 from kitsolve.workspace import write_csv
 
@@ -62,6 +62,14 @@ def test_a_submission_to_kaggle_ends_with_the_checked_file_and_the_address(expor
         submit(exported, bundle)
     assert "https://www.kaggle.com/c/shades/submit" in caught.value.hint
     assert exported.submission("shades", bundle.name).is_file()
+
+
+def test_a_code_competition_is_told_how_to_upload_weights_and_notebook(exported):
+    facts = read_competition(exported, "shades")
+    facts = facts.model_copy(update={"submission": facts.submission.model_copy(update={"via": "notebook"})})
+    hint = _explain_upload(exported, facts, export_bundle(exported, "shades", []))
+    assert f"kaggle datasets create -p {exported.bundle('shades', 'first')}" in hint
+    assert f"kaggle kernels push -p {exported.notebook('shades', 'first')}" in hint
 
 
 def test_labels_probabilities_and_class_probabilities_are_scored_alike(shades):

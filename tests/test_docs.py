@@ -1,0 +1,104 @@
+import json
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+from kitsolve.cli import app
+from kitsolve.workspace import Workspace, catalogue
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines()]
+KITSOLVE = [line for line in LINES if line.startswith("kitsolve ")]
+SERVES = "kitsolve board cassava-leaf-disease-classification"  # test_cli.py: prints its address and stops at Ctrl-C
+
+TINY = """
+backbone = "timm/test_resnet"
+pretrained = false
+image_size = 32
+epochs = 1
+batch_size = 8
+"""
+
+
+def write_images(folder, names, *, size=24):
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, (size, size, 3), dtype=np.uint8)
+        assert cv2.imwrite(str(folder / name), pixels)
+
+
+def download_cassava(folder):
+    """The layout of the real download, with few and tiny images."""
+    names = [f"{number}.jpg" for number in range(6103, 6143)]
+    write_images(folder / "train_images", names)
+    write_images(folder / "test_images", ["2216849948.jpg"])
+    pd.DataFrame({"image_id": names, "label": [n % 5 for n in range(40)]}).to_csv(folder / "train.csv", index=False)
+    pd.DataFrame({"image_id": ["2216849948.jpg"], "label": [4]}).to_csv(folder / "sample_submission.csv", index=False)
+    (folder / "label_num_to_disease_map.json").write_text("{}")
+
+
+def give_tiny_recipes(root, slug):
+    """The competition's own facts with recipes that train in seconds; a root's own folder wins over the catalogue."""
+    shutil.copytree(catalogue() / slug, root / "competitions" / slug)
+    recipes = root / "competitions" / slug / "recipes"
+    recipes.mkdir(exist_ok=True)
+    for name in ("baseline", "quick"):
+        (recipes / f"{name}.toml").write_text(TINY)
+
+
+def call(root, line):
+    words = [word.replace("~", str(root)) for word in shlex.split(line)[1:]]
+    return CliRunner().invoke(app, ["--root", str(root), *words])
+
+
+def test_the_readme_has_the_commands_that_the_tests_below_run():
+    assert [line for line in LINES if line not in KITSOLVE] == [
+        "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/kitsolve run digits",
+        'python3 -m venv .venv-test && .venv-test/bin/pip install ".[test]" && .venv-test/bin/pytest',  # .ci/run
+    ]
+    assert SERVES in KITSOLVE
+    assert all("cassava-leaf-disease-classification" in line or " models " in line for line in KITSOLVE)
+
+
+def test_every_command_of_the_readme_does_what_it_says(tmp_path):
+    give_tiny_recipes(tmp_path, "cassava-leaf-disease-classification")
+    download_cassava(tmp_path / "Downloads" / "cassava")
+    for line in KITSOLVE:
+        if line != SERVES:
+            result = call(tmp_path, line)
+            uploads = line.startswith("kitsolve submit")
+            assert result.exit_code == (1 if uploads else 0), f"{line}: {result.output}"
+            assert not uploads or "kaggle kernels push -p" in result.stderr
+
+
+@pytest.mark.slow
+def test_run_digits_goes_from_an_empty_folder_to_a_scored_submission(tmp_path):
+    result = call(tmp_path, "kitsolve run digits --json")
+    assert result.exit_code == 0, result.output
+    done = json.loads(result.stdout)
+    assert done["cv"]["pooled"] >= 0.992
+    assert abs(done["score"] - done["cv"]["pooled"]) <= 0.01
+    assert done["rehearsal"]["passed"] is True
+
+
+def test_files_that_the_readme_names_exist():
+    targets = re.findall(r"\]\(([^)#]+)\)", README) + re.findall(r"^kitsolve/\S+|^competitions/", README, re.MULTILINE)
+    assert len(targets) >= 10
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+@pytest.mark.parametrize("path", sorted(catalogue().glob("*/competition.toml")), ids=lambda path: path.parent.name)
+def test_every_competition_of_the_catalogue_is_read_and_described(path):
+    from kitsolve.config import read_competition
+
+    assert read_competition(Workspace(ROOT / "nowhere"), path.parent.name).title
+    assert (path.parent / "README.md").is_file()
