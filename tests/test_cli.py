@@ -7,12 +7,12 @@ import subprocess
 import sys
 
 import pytest
+from conftest import write_shades
 from typer.testing import CliRunner
 
 from kitsolve import cli
 from kitsolve.cli import app
 from kitsolve.errors import KitsolveError
-from tests.conftest import write_shades
 
 CV_KEYS = {"metric", "folds", "mean", "std", "pooled"}
 
@@ -168,7 +168,7 @@ def test_ctrl_c_names_the_command_that_goes_on_and_exits_with_130(ready, monkeyp
 def start(*words, **environment):
     return subprocess.run(
         [sys.executable, "-m", "kitsolve.cli", *words],
-        capture_output=True, text=True, check=False, timeout=60, env=os.environ | environment,
+        capture_output=True, text=True, check=False, timeout=60, cwd="/", env=os.environ | environment,
     )  # fmt: skip
 
 
@@ -206,7 +206,7 @@ def test_shells_can_complete(shell):
 def test_the_board_prints_its_address_and_stops_at_ctrl_c(exported):
     board = subprocess.Popen(
         [sys.executable, "-m", "kitsolve.cli", "--root", str(exported.root), "board", "shades"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     line = board.stdout.readline()
     board.send_signal(signal.SIGINT)

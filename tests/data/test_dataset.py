@@ -3,10 +3,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import torch
+from conftest import write_image
 
 from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, load_batches
 from kitsolve.inference import Preprocessing
-from tests.conftest import write_image
 
 PREP = Preprocessing(image_size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
 

@@ -1,8 +1,8 @@
 import pytest
+from conftest import write_image
 
 from kitsolve.data.images import SHOWN, check_images
 from kitsolve.errors import KitsolveError
-from tests.conftest import write_image
 
 
 def test_images_that_can_be_read_pass(tmp_path):

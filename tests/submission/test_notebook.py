@@ -83,7 +83,7 @@ def test_the_committed_example_is_what_todays_code_writes():
     text = EXAMPLE.read_text(encoding="utf-8")
     bundle = parse_bundle(json.loads(text)["metadata"]["kitsolve"])
     assert text == nbformat.writes(build_notebook(bundle)) + "\n", (
-        "inference.py or the notebook changed: run python -m tests.submission.test_notebook"
+        "inference.py or the notebook changed: run python tests/submission/test_notebook.py"
     )
     metadata = json.loads(EXAMPLE.with_name("kernel-metadata.json").read_text(encoding="utf-8"))
     assert metadata == kernel_metadata(bundle, "digits.ipynb")

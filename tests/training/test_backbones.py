@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from conftest import write_image
 from safetensors.torch import save_file
 
 from kitsolve.config import Recipe, read_competition
@@ -17,7 +18,6 @@ from kitsolve.training.backbones import (
 )
 from kitsolve.training.checkpoint import save_best
 from kitsolve.training.fold import FoldData, choose_machine, fold_spec, plan_fold, start_training, train_step
-from tests.conftest import write_image
 
 SMALLEST = {
     "torchvision/resnet18": 32,

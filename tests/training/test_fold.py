@@ -160,7 +160,7 @@ cli.main()
 
 def run_child(workspace, module, function, count, signal_name):
     command = [sys.executable, "-c", CHILD, module, function, str(count), signal_name, str(workspace.root)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=workspace.root)
 
 
 @pytest.mark.parametrize(
