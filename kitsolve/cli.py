@@ -104,7 +104,7 @@ def run(
     """Fetch, train, export, rehearse: from nothing to a checked notebook and submission.csv."""
     from kitsolve.evaluation.runs import Wanted
     from kitsolve.submission.run import run_all
-    from kitsolve.training.fold import choose_machine
+    from kitsolve.training.job import choose_machine
 
     wanted = Wanted(slug, recipe, tuple(overrides or ()))
     done = run_all(context.obj, wanted, choose_machine(device, workers), force=force)
@@ -147,7 +147,8 @@ def train(
 ) -> None:
     """Train all folds of a recipe, or go on where it stopped; ends with the CV score."""
     from kitsolve.evaluation.runs import Wanted, open_run
-    from kitsolve.training.fold import choose_machine, train_folds
+    from kitsolve.training.fold import train_folds
+    from kitsolve.training.job import choose_machine
 
     workspace: Workspace = context.obj
     started = open_run(workspace, Wanted(slug, recipe, tuple(overrides or ()), name), force=force)

@@ -107,7 +107,8 @@ def trained(tmp_path_factory):
     """A workspace with one finished run of `shades`; only for reading."""
     from kitsolve.data.fetch import fetch
     from kitsolve.evaluation.runs import Wanted, open_run
-    from kitsolve.training.fold import choose_machine, train_folds
+    from kitsolve.training.fold import train_folds
+    from kitsolve.training.job import choose_machine
 
     workspace = Workspace(tmp_path_factory.mktemp("trained"))
     write_shades(workspace.root)

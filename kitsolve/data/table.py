@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from kitsolve.config import Competition
@@ -95,3 +96,9 @@ def _label_order(labels: set[str]) -> type[float] | type[str]:
     except ValueError:
         return str
     return float
+
+
+def label_indices(labels: pd.Series, names: tuple[str, ...]) -> np.ndarray:
+    """(rows,) int64: the index of every label in `names`, the class order of the probabilities."""
+    class2target = {name: target for target, name in enumerate(names)}
+    return np.array([class2target[label] for label in labels], dtype=np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.table import class_names
+from kitsolve.data.table import class_names, label_indices
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.runs import Run
 from kitsolve.metrics import METRICS
@@ -97,9 +97,3 @@ def score_oof(workspace: Workspace, run: Run, oof: pd.DataFrame, train: pd.DataF
         scores = [metric.score(targets[part], probs[part]) for part in parts]
         pooled = metric.score(targets, probs)
     return CvScore(run.competition.metric, scores, float(np.mean(scores)), float(np.std(scores)), pooled)
-
-
-def label_indices(labels: pd.Series, names: tuple[str, ...]) -> np.ndarray:
-    """(rows,) int64: the index of every label in `names`, the class order of the probabilities."""
-    class2target = {name: target for target, name in enumerate(names)}
-    return np.array([class2target[label] for label in labels], dtype=np.int64)

@@ -13,7 +13,7 @@ from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.runs import Run, find_run
 from kitsolve.evaluation.score import score_blend
 from kitsolve.inference import BUNDLE_FORMAT, Bundle, ModelSpec, SubmissionRules, read_bundle
-from kitsolve.training.fold import fold_spec
+from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 
 

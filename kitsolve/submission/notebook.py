@@ -26,14 +26,14 @@ from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 KAGGLE = Path(os.environ.get("KITSOLVE_KAGGLE", "/kaggle"))  # a rehearsal at home sets another place
-COMPETITION = {competition!r}
-WEIGHTS = {weights!r}"""
+COMPETITION = "{competition}"
+WEIGHTS = "{weights}"  # the dataset to attach"""
 
 FIND = """\
 import kitsolve_inference as kitsolve
 
 bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
-input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, {sample!r})
+input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, "{sample}")
 device = kitsolve.choose_device()
 print(f"weights  {{bundle_dir}}\\ndata     {{input_dir}}")
 print(f"device   {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""

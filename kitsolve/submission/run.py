@@ -18,7 +18,8 @@ from kitsolve.submission.notebook import write_notebook
 from kitsolve.submission.predict import keep_or_predict
 from kitsolve.submission.rehearse import Rehearsal, keep_or_rehearse, rehearse
 from kitsolve.submission.submit import submit
-from kitsolve.training.fold import Machine, train_folds
+from kitsolve.training.fold import train_folds
+from kitsolve.training.job import Machine
 from kitsolve.workspace import Workspace
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.config import Competition, read_competition
+from kitsolve.data.table import label_indices
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.evaluation.score import label_indices
 from kitsolve.inference import Bundle, SubmissionRules, check_submission, read_sample
 from kitsolve.metrics import METRICS
 from kitsolve.submission.predict import keep_or_predict

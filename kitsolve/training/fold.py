@@ -6,134 +6,39 @@ Read from top to bottom: `train_folds`, `train_fold`, `train_epoch`, `train_step
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
-from kitsolve.config import Recipe
-from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, load_batches
+from kitsolve.data.dataset import TrainImages, derive_seed, load_batches
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.table import class_names
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.runs import Run, record_run
-from kitsolve.evaluation.score import CvScore, label_indices, oof_table, score_run
+from kitsolve.evaluation.score import CvScore, oof_table, score_run
 from kitsolve.inference import (
     Member,
-    ModelSpec,
-    Preprocessing,
     autocast,
-    choose_device,
-    choose_dtype,
-    file_sha256,
-    has_bfloat16,
     load_member,
     normalise,
     predict_probs,
 )
-from kitsolve.metrics import METRICS, Metric
-from kitsolve.training.backbones import build_backbone, check_backbone, find_preprocessing
+from kitsolve.metrics import METRICS
+from kitsolve.training.backbones import build_backbone, check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
+from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_fold
 from kitsolve.training.journal import Journal
 from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
 from kitsolve.workspace import Workspace, write_csv, write_json
 
 LOOK_EVERY = 20
 """Steps between two looks at the loss: each one makes a GPU wait."""
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What computes; on one type of device, none of it changes a result."""
-
-    device: torch.device
-    workers: int
-
-
-@dataclass(frozen=True)
-class FoldData:
-    """The images of a competition as one fold sees them: `train` and `val` are rows of the table."""
-
-    fold: int
-    image_ids: pd.Series
-    paths: list[Path]
-    targets: np.ndarray
-    train: np.ndarray
-    val: np.ndarray
-    class_names: tuple[str, ...]
-
-    @property
-    def val_paths(self) -> list[Path]:
-        """The validation images, in the order of `val`."""
-        return [self.paths[row] for row in self.val]
-
-
-@dataclass(frozen=True)
-class FoldJob:
-    """All that stays the same while a fold trains."""
-
-    run: Run
-    data: FoldData
-    machine: Machine
-    seed: int
-    dtype: torch.dtype
-    preprocessing: Preprocessing
-
-    @property
-    def recipe(self) -> Recipe:
-        """The choices."""
-        return self.run.recipe
-
-    @property
-    def metric(self) -> Metric:
-        """The competition's metric."""
-        return METRICS[self.run.competition.metric]
-
-    @property
-    def folder(self) -> Path:
-        """Where the fold's files go."""
-        return self.run.fold(self.data.fold)
-
-    @property
-    def image_hint(self) -> str:
-        """What repairs an image that cannot be read."""
-        return f"run `kitsolve fetch {self.run.competition.slug} --force`."
-
-    def schedule(self, first_step: int = 0) -> BatchSchedule:
-        """The batches from `first_step` on."""
-        recipe = self.recipe
-        return BatchSchedule(
-            self.data.train, batch_size=recipe.batch_size, epochs=recipe.epochs, seed=self.seed, first_step=first_step
-        )
-
-
-def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
-    """The device by name and the number of loading processes, by default what suits the device.
-
-    Raises:
-        KitsolveError: torch cannot use that device here.
-    """
-    with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
-        chosen = choose_device(device)
-    return Machine(chosen, choose_workers(chosen.type, os.cpu_count() or 1) if workers is None else workers)
-
-
-def choose_workers(device_type: str, cores: int) -> int:
-    """Loading processes: one a core but the first, at most 8; on the CPU only a quarter of the cores.
-
-    There every process takes a core from the arithmetic: on 2 cores one of them made training 3 to 10 % slower.
-    """
-    return min(8, cores // 4 if device_type == "cpu" else cores - 1)
 
 
 def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: Machine) -> CvScore:
@@ -158,34 +63,6 @@ def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: M
         if not run.fold_is_done(fold):
             train_fold(plan_fold(run, split_fold(workspace, run, train, fold), machine))
     return score_run(workspace, run)
-
-
-def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -> FoldData:
-    """The rows of train.csv, those of `fold` for validation."""
-    raw = workspace.raw(run.competition.slug)
-    names = class_names(train, run.competition, raw)
-    return FoldData(
-        fold=fold,
-        image_ids=train.image_id,
-        paths=[raw / path for path in train.path],
-        targets=label_indices(train[run.competition.train.target], names),
-        train=np.flatnonzero(train.fold != fold),
-        val=np.flatnonzero(train.fold == fold),
-        class_names=names,
-    )
-
-
-def plan_fold(run: Run, data: FoldData, machine: Machine) -> FoldJob:
-    """Settle what the recipe leaves to the machine and the backbone."""
-    device = machine.device
-    return FoldJob(
-        run=run,
-        data=data,
-        machine=machine,
-        seed=derive_seed(run.recipe.seed, data.fold),
-        dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
-        preprocessing=find_preprocessing(run.recipe),
-    )
 
 
 def train_fold(job: FoldJob) -> None:
@@ -368,19 +245,4 @@ def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
     score = job.metric.score(job.data.targets[job.data.val], probs)
     write_json(
         job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)}
-    )
-
-
-def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
-    """The best state_dict of a fold as a member of a bundle."""
-    file = "best.safetensors"
-    return ModelSpec(
-        backbone=run.recipe.backbone,
-        num_classes=num_classes,
-        preprocessing=find_preprocessing(run.recipe),
-        tta=run.recipe.tta,
-        precision=run.recipe.precision,
-        file=file,
-        sha256=file_sha256(run.fold(fold) / file),
-        weight=1.0,
     )

@@ -24,15 +24,8 @@ from kitsolve.data.dataset import TrainImages
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import autocast, normalise
 from kitsolve.training.checkpoint import StopRequest
-from kitsolve.training.fold import (
-    FoldData,
-    FoldJob,
-    choose_machine,
-    plan_fold,
-    read_batches,
-    start_training,
-    train_epoch,
-)
+from kitsolve.training.fold import read_batches, start_training, train_epoch
+from kitsolve.training.job import FoldData, FoldJob, choose_machine, plan_fold
 
 COMPETITION = {
     "slug": "noise",

@@ -3,9 +3,10 @@ import pandas as pd
 import pytest
 
 from kitsolve.data.fetch import read_train_table
+from kitsolve.data.table import label_indices
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, open_run, record_run
-from kitsolve.evaluation.score import label_indices, oof_table, score_blend, score_run
+from kitsolve.evaluation.score import oof_table, score_blend, score_run
 from kitsolve.workspace import read_json, write_csv, write_json
 
 NAMES = ("bright", "dark", "grey")

@@ -8,7 +8,8 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference import load_member, load_model, read_bundle
 from kitsolve.submission.bundle import export_bundle, find_bundle
-from kitsolve.training.fold import choose_machine, train_folds
+from kitsolve.training.fold import train_folds
+from kitsolve.training.job import choose_machine
 from kitsolve.workspace import read_json
 
 CPU = torch.device("cpu")

@@ -9,7 +9,8 @@ from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference import SubmissionRules
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.submit import _explain_upload, score_locally, submit
-from kitsolve.training.fold import choose_machine, train_folds
+from kitsolve.training.fold import train_folds
+from kitsolve.training.job import choose_machine
 from kitsolve.workspace import write_csv
 
 IDS = ["a", "b", "c", "d"]

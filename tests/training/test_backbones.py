@@ -17,7 +17,8 @@ from kitsolve.training.backbones import (
     load_pretrained,
 )
 from kitsolve.training.checkpoint import save_best
-from kitsolve.training.fold import FoldData, choose_machine, fold_spec, plan_fold, start_training, train_step
+from kitsolve.training.fold import start_training, train_step
+from kitsolve.training.job import FoldData, choose_machine, fold_spec, plan_fold
 
 SMALLEST = {
     "torchvision/resnet18": 32,

@@ -13,7 +13,8 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
 from kitsolve.inference import load_member, predict_probs
 from kitsolve.training import fold as fold_module
-from kitsolve.training.fold import choose_machine, choose_workers, fold_spec, train_folds
+from kitsolve.training.fold import train_folds
+from kitsolve.training.job import choose_machine, fold_spec
 from kitsolve.workspace import read_json
 
 CPU = torch.device("cpu")
@@ -258,18 +259,6 @@ def test_an_image_that_vanished_after_the_fetch_is_named(fetched, workers, fold)
         train(fetched, folds=[fold], workers=workers)
     assert caught.value.problem == f"image {path} cannot be read: No such file or directory."
     assert "kitsolve fetch shades --force" in caught.value.hint
-
-
-def test_an_unknown_device_is_an_error():
-    with pytest.raises(KitsolveError, match="device cuda:99 cannot be used"):
-        choose_machine("cuda:99")
-
-
-@pytest.mark.parametrize(
-    ("device", "cores", "workers"), [("cpu", 1, 0), ("cpu", 2, 0), ("cpu", 16, 4), ("cuda", 4, 3), ("cuda", 64, 8)]
-)
-def test_loading_processes_leave_the_cores_to_the_arithmetic(device, cores, workers):
-    assert choose_workers(device, cores) == workers
 
 
 @pytest.mark.gpu

@@ -1,0 +1,148 @@
+"""What a fold trains on and with: all that is settled before its first step and stays the same."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kitsolve.config import Recipe
+from kitsolve.data.dataset import BatchSchedule, derive_seed
+from kitsolve.data.table import class_names, label_indices
+from kitsolve.errors import translated
+from kitsolve.evaluation.runs import Run
+from kitsolve.inference import ModelSpec, Preprocessing, choose_device, choose_dtype, file_sha256, has_bfloat16
+from kitsolve.metrics import METRICS, Metric
+from kitsolve.training.backbones import find_preprocessing
+from kitsolve.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What computes; on one type of device, none of it changes a result."""
+
+    device: torch.device
+    workers: int
+
+
+@dataclass(frozen=True)
+class FoldData:
+    """The images of a competition as one fold sees them: `train` and `val` are rows of the table."""
+
+    fold: int
+    image_ids: pd.Series
+    paths: list[Path]
+    targets: np.ndarray
+    train: np.ndarray
+    val: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def val_paths(self) -> list[Path]:
+        """The validation images, in the order of `val`."""
+        return [self.paths[row] for row in self.val]
+
+
+@dataclass(frozen=True)
+class FoldJob:
+    """All that stays the same while a fold trains."""
+
+    run: Run
+    data: FoldData
+    machine: Machine
+    seed: int
+    dtype: torch.dtype
+    preprocessing: Preprocessing
+
+    @property
+    def recipe(self) -> Recipe:
+        """The choices."""
+        return self.run.recipe
+
+    @property
+    def metric(self) -> Metric:
+        """The competition's metric."""
+        return METRICS[self.run.competition.metric]
+
+    @property
+    def folder(self) -> Path:
+        """Where the fold's files go."""
+        return self.run.fold(self.data.fold)
+
+    @property
+    def image_hint(self) -> str:
+        """What repairs an image that cannot be read."""
+        return f"run `kitsolve fetch {self.run.competition.slug} --force`."
+
+    def schedule(self, first_step: int = 0) -> BatchSchedule:
+        """The batches from `first_step` on."""
+        recipe = self.recipe
+        return BatchSchedule(
+            self.data.train, batch_size=recipe.batch_size, epochs=recipe.epochs, seed=self.seed, first_step=first_step
+        )
+
+
+def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
+    """The device by name and the number of loading processes, by default what suits the device.
+
+    Raises:
+        KitsolveError: torch cannot use that device here.
+    """
+    with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
+        chosen = choose_device(device)
+    return Machine(chosen, choose_workers(chosen.type, os.cpu_count() or 1) if workers is None else workers)
+
+
+def choose_workers(device_type: str, cores: int) -> int:
+    """Loading processes: one a core but the first, at most 8; on the CPU only a quarter of the cores.
+
+    There every process takes a core from the arithmetic: on 2 cores one of them made training 3 to 10 % slower.
+    """
+    return min(8, cores // 4 if device_type == "cpu" else cores - 1)
+
+
+def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -> FoldData:
+    """The rows of train.csv, those of `fold` for validation."""
+    raw = workspace.raw(run.competition.slug)
+    names = class_names(train, run.competition, raw)
+    return FoldData(
+        fold=fold,
+        image_ids=train.image_id,
+        paths=[raw / path for path in train.path],
+        targets=label_indices(train[run.competition.train.target], names),
+        train=np.flatnonzero(train.fold != fold),
+        val=np.flatnonzero(train.fold == fold),
+        class_names=names,
+    )
+
+
+def plan_fold(run: Run, data: FoldData, machine: Machine) -> FoldJob:
+    """Settle what the recipe leaves to the machine and the backbone."""
+    device = machine.device
+    return FoldJob(
+        run=run,
+        data=data,
+        machine=machine,
+        seed=derive_seed(run.recipe.seed, data.fold),
+        dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
+        preprocessing=find_preprocessing(run.recipe),
+    )
+
+
+def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
+    """The best state_dict of a fold as a member of a bundle."""
+    file = "best.safetensors"
+    return ModelSpec(
+        backbone=run.recipe.backbone,
+        num_classes=num_classes,
+        preprocessing=find_preprocessing(run.recipe),
+        tta=run.recipe.tta,
+        precision=run.recipe.precision,
+        file=file,
+        sha256=file_sha256(run.fold(fold) / file),
+        weight=1.0,
+    )
