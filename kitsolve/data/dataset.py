@@ -19,6 +19,9 @@ from kitsolve.inference import Preprocessing, read_image, resize_image
 Key = tuple[int, int]
 """(epoch, row): what a sample and its augmentation depend on, beside the seed."""
 
+KEEP_BYTES = 256 * 1024**2
+"""Images that need no more than this, decoded and resized, are read once and then stay in the memory of a process."""
+
 
 def derive_seed(*keys: int) -> int:
     """A 32-bit seed for a place in the training; among places with as many keys each has a stream of its own."""
@@ -37,11 +40,22 @@ class TrainImages(Dataset[tuple[torch.Tensor, int]]):
         self.preprocessing = preprocessing
         self.augmentation = build_augmentation(augment, preprocessing.image_size)
         self.seed = seed
+        self.keeps = len(paths) * 3 * preprocessing.image_size**2 <= KEEP_BYTES
+        self.kept: dict[int, np.ndarray] = {}
+
+    def read(self, row: int) -> np.ndarray:
+        """The resized image, (height, width, 3) uint8, for the caller to change."""
+        if row in self.kept:
+            return self.kept[row].copy()  # a transform may work in place
+        image = resize_image(read_image(str(self.paths[row])), self.preprocessing)
+        if self.keeps:
+            self.kept[row] = image.copy()
+        return image
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
         """(height, width, 3) uint8 and the class index."""
         epoch, row = key
-        image = resize_image(read_image(str(self.paths[row])), self.preprocessing)
+        image = self.read(row)
         seed = derive_seed(self.seed, epoch, row)
         # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip and a
         # transposition of equal probability would only ever come together.

@@ -1,8 +1,8 @@
 """How much of the bare training rate the whole loop keeps: python tests/benchmarks/bench_training.py
 
 Bare is zero_grad, forward, loss, backward and step on one batch that lies in memory. The loop is `train_epoch`: it
-reads 64 px PNG files, augments, clips, keeps an EMA and shows a bar. Both take turns, since machines are noisy; only
-the ratio of one round counts.
+reads 64 px PNG files (so few that they stay in memory after the first round), augments, clips, keeps an EMA and shows
+a bar. Both take turns, since machines are noisy; only the ratio of one round counts.
 """
 
 from __future__ import annotations

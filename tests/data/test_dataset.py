@@ -1,4 +1,5 @@
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -64,6 +65,28 @@ def test_an_image_is_augmented_anew_in_every_epoch(images):
     seen = {images[(epoch, 3)][0].numpy().tobytes() for epoch in range(8)}
     assert len(seen) >= 7
     assert torch.equal(images[(2, 3)][0], images[(2, 3)][0])
+
+
+def test_images_kept_in_memory_give_the_batches_that_files_give(images):
+    first = load(images, workers=0)
+    assert len(images.kept) == 10
+    for path in images.paths:
+        Path(path).unlink()
+    assert equal(first, load(images, workers=0))
+
+
+def test_images_of_a_large_set_are_read_each_time(images, monkeypatch):
+    monkeypatch.setattr("kitsolve.data.dataset.KEEP_BYTES", 10 * 16 * 16 * 3 - 1)
+    paths = [Path(path) for path in images.paths]
+    large = TrainImages(paths, images.targets, preprocessing=PREP, augment="medium", seed=7)
+    assert equal(load(images, workers=0), load(large, workers=0))
+    assert not large.kept
+
+
+def test_changing_a_read_image_leaves_the_kept_one(images):
+    before = images.read(0).copy()
+    images.read(0)[:] = 0
+    assert np.array_equal(images.read(0), before)
 
 
 def test_a_sample_is_uint8_in_rows_columns_channels_with_its_target(images):
