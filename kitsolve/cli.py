@@ -287,7 +287,8 @@ def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
 
 def _describe_cv(cv: CvScore) -> str:
     folds = "  ".join(f"{value:.5f}" for value in cv.folds)
-    first = f"CV          {cv.pooled:.5f} {cv.metric} (all OOF rows)"
+    rows = "all OOF rows" if cv.oof_rows == cv.train_rows else f"{cv.oof_rows} of {cv.train_rows} rows"
+    first = f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"
     return f"{first}\nfolds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"
 
 

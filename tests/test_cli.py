@@ -14,7 +14,7 @@ from kitsolve import cli
 from kitsolve.cli import app
 from kitsolve.errors import KitsolveError
 
-CV_KEYS = {"metric", "folds", "mean", "std", "pooled"}
+CV_KEYS = {"metric", "folds", "mean", "std", "pooled", "oof_rows", "train_rows"}
 
 
 def call(root, *words):
@@ -63,7 +63,7 @@ def test_the_verbs_one_after_the_other_with_their_json(root):
 def test_without_json_the_same_is_printed_for_people(ready):
     result = call(ready, "train", "shades", "--run", "first", "--set", "epochs=1", "--fold", 1)
     assert result.exit_code == 0
-    assert re.search(r"^run +first\nCV +[01]\.\d{5} accuracy \(all OOF rows\)\nfolds +[01]\.\d{5} ", result.stdout)
+    assert re.search(r"^run +first\nCV +[01]\.\d{5} accuracy \(18 of 36 rows\)\nfolds +[01]\.\d{5} ", result.stdout)
     table = call(ready, "runs", "shades").stdout.splitlines()
     assert table[0].split()[:4] == ["run", "recipe", "backbone", "image_size"]
     assert table[1].split()[:5] == ["first", "baseline", "timm/test_resnet", "32", "1/2"]

@@ -19,13 +19,18 @@ PROB = "prob_"
 
 @dataclass(frozen=True)
 class CvScore:
-    """The score of every fold, in their order, their mean and standard deviation, and that of all OOF rows together."""
+    """The score of every fold, in their order, their mean and standard deviation, and that of all OOF rows together.
+
+    `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing.
+    """
 
     metric: str
     folds: list[float]
     mean: float
     std: float
     pooled: float
+    oof_rows: int
+    train_rows: int
 
 
 def oof_table(image_ids: pd.Series, probs: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
@@ -96,4 +101,5 @@ def score_oof(workspace: Workspace, run: Run, oof: pd.DataFrame, train: pd.DataF
     with translated(f'set folds.scheme = "stratified" for {slug}, or lower folds.count.'):
         scores = [metric.score(targets[part], probs[part]) for part in parts]
         pooled = metric.score(targets, probs)
-    return CvScore(run.competition.metric, scores, float(np.mean(scores)), float(np.std(scores)), pooled)
+    mean, std = float(np.mean(scores)), float(np.std(scores))
+    return CvScore(run.competition.metric, scores, mean, std, pooled, oof_rows=len(oof), train_rows=len(train))

@@ -42,7 +42,8 @@ def test_the_score_has_folds_mean_std_and_the_pooled_rows(fetched, run):
 
 def test_only_a_run_with_all_folds_gets_its_files(fetched, run):
     predict_fold(fetched, run, 0, right=9)
-    assert score_run(fetched, run).folds == [0.5]
+    cv = score_run(fetched, run)
+    assert (cv.folds, cv.oof_rows, cv.train_rows) == ([0.5], 18, 36)
     assert not run.finished
     predict_fold(fetched, run, 1, right=18)
     cv = score_run(fetched, run)
