@@ -1,8 +1,11 @@
 """A tiny competition of generated images whose brightness tells the class."""
 
 import os
+import signal
 from pathlib import Path
 
+# A shell ignores Ctrl-C for what it starts in the background, and so would the processes that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 # Two test processes share the cores: with more threads than cores, each waits for the other's. Children inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
