@@ -119,15 +119,16 @@ def fetch(
     context: typer.Context,
     slug: Slug,
     source: Annotated[
-        Path | None, typer.Option("--from", help="A folder with the competition's unzipped files.")
+        Path | None, typer.Option("--from", help="The competition's zip, or a folder with its files, on this disk.")
     ] = None,
+    keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the downloaded archive.")] = False,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Get the data, check every image, write train.csv, test.csv and folds.csv."""
+    """Download the data (or take it --from this disk), check every image, write train.csv, test.csv and folds.csv."""
     from kitsolve.data.fetch import fetch as fetch_step
 
-    done = fetch_step(context.obj, slug, source=source, force=force)
+    done = fetch_step(context.obj, slug, source=source, keep_archive=keep_archive, force=force)
     text = f"{done.train_rows:,} train and {done.test_rows:,} test images in {done.raw}, {done.folds} folds"
     _print(asdict(done), text, as_json)
 
@@ -278,6 +279,27 @@ def board(
     with suppress(KeyboardInterrupt):  # here Ctrl-C is no interruption but the end
         typer.echo(f"TensorBoard at {address}  (Ctrl-C stops it)")
         threading.Event().wait()
+
+
+@app.command()
+def doctor(context: typer.Context, as_json: AsJson = False) -> None:
+    """Show versions, device and disk, and whether the Kaggle credential works."""
+    from kitsolve.doctor import diagnose
+
+    found = diagnose(context.obj)
+    versions = ", ".join(f"{package} {number}" for package, number in found.versions.items())
+    lines = [
+        f"python      {found.python}; {versions}",
+        f"device      {found.device}, {found.precision}; {found.cores} CPU cores",
+        f"disk        {found.free_gb} GB free in {found.folder}",
+    ]
+    if found.account:
+        lines.append(f"kaggle      {found.account.username}, by {found.account.credential}: works")
+    else:
+        lines.append(f"kaggle      {found.problem}\n  fix: {found.hint}")
+    _print(asdict(found), "\n".join(lines), as_json)
+    if found.problem:
+        raise typer.Exit(1)
 
 
 def _print(values: dict[str, Any], text: str, as_json: bool) -> None:

@@ -63,12 +63,16 @@ class Submission(Strict):
 
 
 class Competition(Strict):
-    """The facts of one competition; `slug` is the name of its folder."""
+    """The facts of one competition; `slug` is the name of its folder.
+
+    `archives` are nested in the raw files: "train.zip" is unpacked as train/.
+    """
 
     slug: str
     title: str
     task: Literal["binary", "multiclass", "ordinal"]
     metric: str
+    archives: list[str] = []
     train: Train
     test: Test
     folds: Folds = Folds()

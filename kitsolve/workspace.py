@@ -51,6 +51,10 @@ class Workspace:
         """What was downloaded, never changed."""
         return self.root / "workspace" / "raw" / slug
 
+    def download(self, slug: str) -> Path:
+        """The archive while it is downloaded and unpacked."""
+        return self.root / "workspace" / "raw" / f".{slug}.download"
+
     def answers(self, slug: str) -> Path:
         """The test set's answers where a competition has them locally; outside `raw`."""
         return self.root / "workspace" / "answers" / f"{slug}.csv"

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 # A shell ignores Ctrl-C for what it starts in the background, and so would the processes that tests interrupt.
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from fake_kaggle import TOKEN, FakeKaggle, start, zipped
 
 from kitsolve.workspace import Workspace
 
@@ -129,3 +131,25 @@ def exported(trained):
 
     write_notebook(trained, export_bundle(trained, "shades", []))
     return trained
+
+
+@pytest.fixture
+def fake(tmp_path, monkeypatch):
+    """Kaggle on this machine, with this user's token in the environment and an empty home."""
+    fake = FakeKaggle()
+    server = start(fake)
+    for name in [name for name in os.environ if name.startswith("KAGGLE") or name.lower() == "no_proxy"]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
+    monkeypatch.setattr("kitsolve.kaggle.PAUSE", 0.01)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
+        monkeypatch.delitem(sys.modules, name)  # the client looks for its configuration when it is imported
+    (tmp_path / "home" / ".kaggle").mkdir(parents=True)
+    fake.archive = zipped({"train.csv": b"id,label\n", "big.bin": os.urandom(3 << 20)})
+    fake.files["shades"] = [("train.csv", 9), ("big.bin", 3 << 20), ("more.csv", 5)]
+    yield fake
+    server.shutdown()
+    server.server_close()

@@ -18,6 +18,7 @@ FLOORS = {
     "data": 3,
     "evaluation": 4,
     "training": 5,
+    "doctor": 6,
     "submission": 6,
     "cli": 7,
 }

@@ -215,6 +215,31 @@ def test_the_board_prints_its_address_and_stops_at_ctrl_c(exported):
     assert board.returncode == 0
 
 
+def test_the_doctor_names_the_user_and_the_kind_of_credential(fake, tmp_path):
+    result = call(tmp_path, "doctor")
+    assert result.exit_code == 0
+    assert "kaggle      tester, by access token: works" in result.stdout
+    assert fake.calls("ListCompetitions")
+    assert call_json(tmp_path, "doctor")["account"] == {"username": "tester", "credential": "access token"}
+
+
+def test_the_doctor_says_what_to_do_without_a_credential(fake, tmp_path, monkeypatch):
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    result = call(tmp_path, "doctor")
+    assert result.exit_code == 1
+    assert "kaggle      there are no Kaggle credentials on this machine.\n  fix: make a token at" in result.stdout
+
+
+def test_the_doctor_finds_a_key_that_kaggle_refuses(fake, tmp_path, monkeypatch):
+    monkeypatch.setenv("KAGGLE_USERNAME", "tester")
+    monkeypatch.setenv("KAGGLE_KEY", "wrong")
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    result = call(tmp_path, "doctor")
+    assert result.exit_code == 1
+    assert "kaggle      Kaggle refuses the key of kaggle.json (401)." in result.stdout
+    assert "wrong" not in result.stdout
+
+
 def test_the_program_is_installed_under_its_name():
     assert shutil.which("kitsolve", path=os.path.dirname(sys.executable)), "pip install . makes the command"
     assert callable(cli.main)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from kitsolve.config import Competition, load_prepare, read_competition
+from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, unpack, unpack_nested
 from kitsolve.data.folds import make_folds
 from kitsolve.data.images import check_images
 from kitsolve.data.table import make_test_table, make_train_table
@@ -27,18 +28,25 @@ class Fetched:
     folds: int
 
 
-def fetch(workspace: Workspace, slug: str, *, source: Path | None = None, force: bool = False) -> Fetched:
+def fetch(
+    workspace: Workspace, slug: str, *, source: Path | None = None, keep_archive: bool = False, force: bool = False
+) -> Fetched:
     """Raw files and tables of a competition; what is there already is not made again unless `force`.
 
     Args:
-        source: a folder with the competition's files, taken instead of a download.
+        source: a folder or an archive with the competition's files, taken instead of a download.
+        keep_archive: leave the downloaded archive on the disk.
     """
     competition = read_competition(workspace, slug)
     raw = workspace.raw(slug)
     marker = workspace.tables(slug) / "tables.json"
     if force or not raw.is_dir():
         marker.unlink(missing_ok=True)
-        _fetch_raw(workspace, slug, source)
+        if force:
+            shutil.rmtree(workspace.download(slug), ignore_errors=True)
+        _fetch_raw(workspace, competition, source)
+    if not keep_archive:
+        shutil.rmtree(workspace.download(slug), ignore_errors=True)
     facts = competition.model_dump(mode="json")
     if marker.is_file() and (done := read_json(marker))["facts"] == facts:
         return Fetched(**done["fetched"])
@@ -47,34 +55,54 @@ def fetch(workspace: Workspace, slug: str, *, source: Path | None = None, force:
     return fetched
 
 
-def _fetch_raw(workspace: Workspace, slug: str, source: Path | None) -> None:
+def _fetch_raw(workspace: Workspace, competition: Competition, source: Path | None) -> None:
     """Fill a folder beside raw/SLUG, then rename it: a kill leaves no half of it."""
+    slug = competition.slug
     raw = workspace.raw(slug)
     partial = raw.with_name(f".{slug}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     prepare = load_prepare(workspace, slug)
     if source is not None:
-        _copy_folder(source, partial)
+        _take(source, partial)
     elif prepare is not None and hasattr(prepare, "fetch"):
         partial.mkdir(parents=True)
         prepare.fetch(partial)
     else:
-        raise KitsolveError(
-            f"the files of {slug} are not in {raw}.",
-            hint=f"download and unzip https://www.kaggle.com/c/{slug}/data, then `kitsolve fetch {slug} --from DIR`.",
-        )
+        _download(slug, workspace.download(slug), partial)
+    unpack_nested(partial, competition.archives)
     if prepare is not None and hasattr(prepare, "answers"):
         write_csv(workspace.answers(slug), prepare.answers())
     shutil.rmtree(raw, ignore_errors=True)
     os.replace(partial, raw)
 
 
-def _copy_folder(source: Path, target: Path) -> None:
-    if not source.is_dir():
+def _take(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, copy_function=link_or_copy)
+    elif source.is_file() and is_archive(source):
+        unpack(source, target)
+    else:
         raise KitsolveError(
-            f"{source} is no folder.", hint="name the folder that holds the competition's unzipped files."
+            f"{source} is no folder and no archive.",
+            hint="name the competition's zip, or the folder it was unpacked to.",
         )
-    shutil.copytree(source, target, copy_function=link_or_copy)
+
+
+def _download(slug: str, place: Path, target: Path) -> None:
+    """Download the competition's archive into `place` and unpack it; a damaged one is downloaded once more."""
+    from kitsolve.kaggle import connect, discard_download
+
+    kaggle = connect()
+    place.mkdir(parents=True, exist_ok=True)
+    total = kaggle.competition_bytes(slug)
+    there = sum(path.stat().st_size for path in place.iterdir())
+    check_free(place, 2 * total - there)  # the archive, which images hardly let shrink, and its content
+    try:
+        unpack(kaggle.download(slug, place), target)
+    except DamagedArchiveError:
+        discard_download(place)
+        shutil.rmtree(target, ignore_errors=True)
+        unpack(kaggle.download(slug, place), target)
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

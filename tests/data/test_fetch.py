@@ -79,13 +79,6 @@ def test_a_repaired_image_is_accepted_at_the_next_fetch(shades):
     assert fetch(shades, "shades").train_rows == 36
 
 
-def test_without_source_and_prepare_the_error_says_where_the_data_is(shades):
-    with pytest.raises(KitsolveError) as caught:
-        fetch(shades, "shades")
-    assert "https://www.kaggle.com/c/shades/data" in caught.value.hint
-    assert "--from" in caught.value.hint
-
-
 def test_a_source_that_is_no_folder_is_an_error(shades):
     with pytest.raises(KitsolveError, match="is no folder"):
         fetch(shades, "shades", source=shades.root / "nowhere")
