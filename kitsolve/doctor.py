@@ -10,7 +10,8 @@ from importlib.metadata import version
 
 from kitsolve.errors import KitsolveError
 from kitsolve.inference import choose_device, choose_dtype, has_bfloat16
-from kitsolve.kaggle import Account, connect
+from kitsolve.kaggle import connect
+from kitsolve.remote import Account
 from kitsolve.workspace import Workspace
 
 PACKAGES = ("kitsolve", "torch", "torchvision", "timm", "albumentations", "kaggle")

@@ -1,55 +1,51 @@
 """The joint to Kaggle, and the only module that calls the official client.
 
-The client prints to stdout, waits for ever, leaves with exit(1), and hides Kaggle's reason inside the response: here
-all of that becomes values and KitsolveErrors. No message holds a credential or a signed address.
+The client prints to stdout, waits for ever, leaves with exit(1), reports success for what failed, and hides Kaggle's
+reason inside the response: here all of that becomes values and KitsolveErrors.
 """
 
 from __future__ import annotations
 
-import errno
+import importlib
 import io
-import os
-import random
+import json
 import sys
-import time
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from contextlib import contextmanager, redirect_stderr
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
-
-from tqdm import tqdm
+from typing import Any
 
 from kitsolve.errors import KitsolveError
-
-if TYPE_CHECKING:
-    from requests import Response
-
-Answer = TypeVar("Answer")
-
-TIMEOUT = 60.0
-"""Seconds to wait for a connection, and between two packets of an answer."""
-TRIES = 5
-PAUSE = 2.0
-"""Seconds before the second try; twice as long before each further one."""
-LONGEST_PAUSE = 900.0
-SETTINGS_PAGE = "https://www.kaggle.com/settings"
-
-
-@dataclass(frozen=True)
-class Account:
-    """Who talks to Kaggle: the user name, and where the credential comes from."""
-
-    username: str
-    credential: str
+from kitsolve.remote import (
+    Account,
+    Allowance,
+    KernelRun,
+    Pushed,
+    Quota,
+    Submission,
+    Terms,
+    read_log,
+    read_pushed,
+    read_quota,
+    read_submission,
+    read_terms,
+)
+from kitsolve.transport import SETTINGS_PAGE, RefusedError, Subject, WrongSizeError, call, tamed, translate, unreachable
+from kitsolve.workspace import write_whole
 
 
 class Kaggle:
-    """Kaggle as one user sees it; every method asks the service anew."""
+    """Kaggle as one user sees it; every method asks the service anew, and raises KitsolveErrors that say what to do.
+
+    Datasets and kernels (notebooks) are named OWNER/SLUG. A method that must not act twice takes `find`: see `call`.
+    """
 
     def __init__(self, api: Any) -> None:  # noqa: ANN401  (the client has no types)
         self.api = api
+        # The client repeats some calls blindly, also those whose answer was lost after they had been carried out.
+        self.api.with_retry = lambda method: method
 
     @property
     def account(self) -> Account:
@@ -58,86 +54,211 @@ class Kaggle:
         return Account(values.get("username", ""), _credential(values["auth_method"]))
 
     def verify(self) -> None:
-        """Ask something harmless: the client checks tokens when it connects, but no legacy key.
-
-        Raises:
-            KitsolveError: the credential does not work.
-        """
-        self._call("", self.api.competitions_list)
+        """Ask something harmless: the client checks tokens when it connects, but no legacy key."""
+        call(self.api.competitions_list, self._competition("the list of competitions"))
 
     def competition_bytes(self, slug: str) -> int:
-        """The size of all files of a competition.
-
-        Raises:
-            KitsolveError: see `download`.
-        """
-        total: int = 0
-        token = ""
-        while True:
-            page = self._call(slug, partial(self.api.competition_list_files, slug, page_token=token, page_size=200))
-            total += sum(file.total_bytes for file in page.files)
-            token = page.next_page_token
-            if not token:
-                return total
+        """The size of all files of a competition."""
+        list_page = partial(self.api.competition_list_files, slug, page_size=200)
+        return sum(file.total_bytes for file in _all_files(list_page, self._competition(slug)))
 
     def download(self, slug: str, folder: Path) -> Path:
         """All files of a competition as one archive below `folder`; goes on where an earlier call was cut.
 
         Returns:
             The archive; its size is right, its content is yet to be verified.
-
-        Raises:
-            KitsolveError: Kaggle refuses, cannot be reached, or the disk is full; says what to do.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        fetch = partial(self.api.competition_download_files, slug, path=str(folder), quiet=not sys.stderr.isatty())
+        fetch = partial(self.api.competition_download_files, slug, path=str(folder), quiet=_quiet())
         try:
-            self._call(slug, fetch)
-        except _WrongSizeError:
+            call(fetch, self._competition(slug))
+        except WrongSizeError:
             # An error page of the storage may lie among the bytes: nothing of them can be trusted.
             discard_download(folder)
             try:
-                self._call(slug, fetch)
-            except _WrongSizeError as error:
+                call(fetch, self._competition(slug))
+            except WrongSizeError as error:
                 raise KitsolveError(
                     f"two downloads of {slug} had not the size that Kaggle named.", hint="try again later."
                 ) from error
         return next(path for path in folder.iterdir() if path.suffix != ".kaggle-partial")
 
-    def _call(self, slug: str, act: Callable[[], Answer]) -> Answer:
-        """`act` again and again while Kaggle is busy or unreachable; only for what may be done twice."""
-        from requests.exceptions import ChunkedEncodingError, ConnectionError, HTTPError, Timeout
+    def terms(self, slug: str) -> Terms:
+        """Deadline and conditions of a competition."""
+        return read_terms(
+            call(self._bare("competitions", "get_competition", competition_name=slug), self._competition(slug))
+        )
 
-        for attempt in range(1, TRIES + 1):
-            try:
-                with _tamed(sys.stderr):
-                    return act()
-            except HTTPError as error:
-                answer = error.response
-                busy = answer.status_code == 429 or answer.status_code >= 500
-                if not busy or attempt == TRIES:
-                    raise _translate(answer, slug, self.api) from None  # its text may hold a signed address
-                _wait(_pause(attempt, answer.headers.get("Retry-After")), _reason(answer))
-            except (ConnectionError, ChunkedEncodingError, Timeout) as error:
-                if attempt == TRIES:
-                    raise _unreachable(error) from None
-                _wait(_pause(attempt), "Kaggle cannot be reached")
-            except ValueError as error:
-                if "does not match expected size" not in str(error):
-                    raise KitsolveError("Kaggle answered with something else than data.", _LATER) from None
-                raise _WrongSizeError from None
-            except OSError as error:
-                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                    raise
-                raise KitsolveError("the disk is full.", "free some space and run the same command again.") from None
-        raise AssertionError("the last try returns or raises")
+    def allowance(self, slug: str) -> Allowance:
+        """How often this team may still submit today."""
+        limits = call(partial(self.api.competition_get_submission_limits, slug), self._competition(slug))
+        return Allowance(limits.num_allowed_now, limits.num_today, bool(limits.limited_by_total))
 
+    def submissions(self, slug: str) -> list[Submission]:
+        """The team's submissions, at most the 100 newest, the newest first."""
+        found = call(partial(self.api.competition_submissions, slug, page_size=100), self._competition(slug))
+        return [read_submission(entry) for entry in found or []]
 
-class _WrongSizeError(Exception):
-    """The client's own check of a download's size failed."""
+    def submit_file(self, slug: str, path: Path, message: str, *, find: Callable[[], int | None]) -> int:
+        """Upload a file and submit it, which spends a slot; gives the submission's number."""
 
+        def send() -> int:
+            answer = self.api.competition_submit(str(path), message, slug, quiet=_quiet())
+            if not answer.ref:  # an upload that failed is answered like one that did not
+                raise ValueError(f"Upload unsuccessful: {path.name}")
+            return int(answer.ref)
 
-_LATER = "look at https://www.kaggle.com and run the same command again later."
+        return call(send, self._competition(slug), find=find)
+
+    def submit_kernel(self, slug: str, pushed: Pushed, message: str, *, find: Callable[[], int | None]) -> int:
+        """Submit the submission.csv of a notebook's version, which spends a slot; gives the submission's number."""
+
+        def send() -> int:
+            answer = self.api.competition_submit_code(
+                "submission.csv", message, slug, pushed.kernel, pushed.version, quiet=True
+            )
+            if not answer.ref:
+                raise KitsolveError(
+                    f"Kaggle refuses: {answer.message}", f"compare with {self._competition(slug).page}."
+                )
+            return int(answer.ref)
+
+        return call(send, self._competition(slug), find=find)
+
+    def dataset_version(self, dataset: str) -> int:
+        """The newest version of a dataset, 0 where there is none."""
+        owner, slug = dataset.split("/")
+        ask = self._bare("datasets", "get_dataset", owner_slug=owner, dataset_slug=slug)
+        found = _unless_absent(ask, self._dataset(dataset))
+        return int(found.current_version_number) if found else 0
+
+    def dataset_status(self, dataset: str) -> str:
+        """Gives "ready" when the newest version may be used, "failed" when it never will, else a step on the way."""
+        return str(_unless_absent(partial(self.api.dataset_status, dataset), self._dataset(dataset)) or "absent")
+
+    def dataset_files(self, dataset: str) -> dict[str, int]:
+        """Name -> bytes of the newest version's files."""
+        list_page = partial(self.api.dataset_list_files, dataset, page_size=200)
+        return {file.name: file.total_bytes for file in _all_files(list_page, self._dataset(dataset))}
+
+    def upload_dataset(self, folder: Path, scratch: Path, *, create: bool, find: Callable[[], bool | None]) -> None:
+        """Make a private dataset, or its new version, of a flat folder with its dataset-metadata.json.
+
+        The remote files are to be compared afterwards: a client may leave out a file whose upload failed.
+
+        Args:
+            scratch: keeps what is uploaded already, for when this is cut off.
+        """
+        dataset = json.loads((folder / "dataset-metadata.json").read_text(encoding="utf-8"))["id"]
+
+        def send() -> bool:
+            with _temporary_files_in(scratch):
+                answer = (
+                    self.api.dataset_create_new(str(folder), public=False, quiet=_quiet())
+                    if create
+                    else self.api.dataset_create_version(str(folder), "by kitsolve", quiet=_quiet())
+                )
+            if answer.error or answer.status.lower() != "ok":
+                reason = answer.error or f"status {answer.status!r}"
+                raise KitsolveError(f"Kaggle refuses dataset {dataset}: {reason}", self._dataset(dataset).access)
+            return True
+
+        call(send, self._dataset(dataset), find=find)
+
+    def kernel_version(self, kernel: str) -> int:
+        """The newest version of a notebook, 0 where there is none."""
+        owner, slug = kernel.split("/")
+        ask = self._bare("kernels", "get_kernel", user_name=owner, kernel_slug=slug)
+        found = _unless_absent(ask, self._kernel(kernel))
+        return int(found.metadata.current_version_number) if found else 0
+
+    def push_kernel(self, folder: Path, *, find: Callable[[], Pushed | None]) -> Pushed | None:
+        """Save the notebook of a folder with its kernel-metadata.json as a new version, which Kaggle then runs.
+
+        Returns:
+            None while all of the user's GPU sessions are taken.
+        """
+        kernel = json.loads((folder / "kernel-metadata.json").read_text(encoding="utf-8"))["id"]
+
+        def send() -> Pushed | None:
+            answer = self.api.kernels_push(str(folder))
+            if "session count" in answer.error:
+                return None
+            if answer.error or not answer.version_number:
+                reason = answer.error or "no version number"
+                raise KitsolveError(f"Kaggle refuses notebook {kernel}: {reason}", self._kernel(kernel).access)
+            return read_pushed(answer, kernel)
+
+        return call(send, self._kernel(kernel), find=find)
+
+    def kernel_run(self, pushed: Pushed) -> KernelRun:
+        """How the run of a notebook's version stands; "queued" also while Kaggle does not know it yet."""
+        ask = self._bare("kernels", "get_kernel_session_status", **_version_fields(pushed))
+        found = _unless_absent(ask, self._kernel(pushed.kernel), statuses=(404,))
+        return KernelRun(found.status.name.lower(), found.failure_message or "") if found else KernelRun("queued", "")
+
+    def kernel_log(self, pushed: Pushed) -> str:
+        """What a notebook's version printed, or its error; empty while there is nothing."""
+        return read_log(self._output_page(pushed).log or "")
+
+    def kernel_file(self, pushed: Pushed, name: str, target: Path) -> None:
+        """Download a file that a notebook's version wrote.
+
+        Raises:
+            KitsolveError: it wrote no such file.
+        """
+        import requests
+
+        list_page = partial(self._output_page, pushed)
+        urls = {file.file_name: file.url for file in _all_files(list_page, self._kernel(pushed.kernel))}
+        if name not in urls:
+            raise KitsolveError(
+                f"version {pushed.version} of notebook {pushed.kernel} wrote no {name}.",
+                hint=f"see its log and output at {self._kernel(pushed.kernel).page}.",
+            )
+
+        def fetch() -> bytes:
+            answer = requests.get(urls[name])
+            answer.raise_for_status()
+            return bytes(answer.content)
+
+        content = call(fetch, self._kernel(pushed.kernel))
+        write_whole(target, lambda file: file.write(content))
+
+    def quota(self) -> Quota | None:
+        """This week's GPU hours; None where Kaggle names none."""
+        return read_quota(call(self.api.quota_view, self._competition("the GPU quota")))
+
+    def _output_page(self, pushed: Pushed, page_token: str = "") -> Any:  # noqa: ANN401
+        fields = _version_fields(pushed) | {"page_size": 100, "page_token": page_token}
+        return call(self._bare("kernels", "list_kernel_session_output", **fields), self._kernel(pushed.kernel))
+
+    def _bare(self, area: str, name: str, **fields: object) -> Callable[[], Any]:
+        """A call of the service for which the client has no function, or one that drops the version."""
+        service = {"competitions": "competition", "datasets": "dataset", "kernels": "kernels"}[area]
+        types = importlib.import_module(f"kagglesdk.{area}.types.{service}_api_service")
+        request = getattr(types, f"Api{name.title().replace('_', '')}Request")()
+        for field, value in fields.items():
+            setattr(request, field, value)
+
+        def ask() -> Any:  # noqa: ANN401
+            with self.api.build_kaggle_client() as client:
+                return getattr(getattr(getattr(client, area), f"{service}_api_client"), name)(request)
+
+        return ask
+
+    def _competition(self, slug: str) -> Subject:
+        page = f"https://www.kaggle.com/c/{slug}"
+        access = f"check the spelling of the name; join the competition and accept its rules at {page}/rules."
+        return Subject(slug, page, access, self.account.credential)
+
+    def _dataset(self, dataset: str) -> Subject:
+        page = f"https://www.kaggle.com/datasets/{dataset}"
+        return Subject(f"dataset {dataset}", page, f"see whether it is yours at {page}.", self.account.credential)
+
+    def _kernel(self, kernel: str) -> Subject:
+        page = f"https://www.kaggle.com/code/{kernel}"
+        return Subject(f"notebook {kernel}", page, f"see whether it is yours at {page}.", self.account.credential)
 
 
 def connect() -> Kaggle:
@@ -147,7 +268,7 @@ def connect() -> Kaggle:
         KitsolveError: there are none, or Kaggle refuses them.
     """
     # Importing the client already asks Kaggle, and prints the login help where it finds no credential.
-    with _tamed(io.StringIO()), redirect_stderr(io.StringIO()):
+    with tamed(io.StringIO()), redirect_stderr(io.StringIO()):
         try:
             from kaggle.api.kaggle_api_extended import KaggleApi
         except ImportError as error:
@@ -160,9 +281,10 @@ def connect() -> Kaggle:
         except SystemExit:
             raise _no_credentials() from None
         except HTTPError as error:
-            raise _translate(error.response, "", api) from None
+            subject = Subject("your credential", SETTINGS_PAGE, f"make a new one at {SETTINGS_PAGE}.")
+            raise translate(error.response, subject) from None
         except RequestException as error:
-            raise _unreachable(error) from None
+            raise unreachable(error) from None
     hidden = hidden_credential(api)
     if hidden:
         raise KitsolveError(
@@ -188,82 +310,46 @@ def discard_download(folder: Path) -> None:
         path.unlink()
 
 
+def _quiet() -> bool:
+    """Whether the client shall draw no bars."""
+    return not sys.stderr.isatty()
+
+
+def _all_files(list_page: Callable[..., Any], subject: Subject) -> Iterator[Any]:
+    """The files of all pages of a listing."""
+    token = ""
+    while True:
+        page = call(partial(list_page, page_token=token), subject)
+        yield from page.files
+        token = page.next_page_token
+        if not token:
+            return
+
+
+def _unless_absent(ask: Callable[[], Any], subject: Subject, statuses: tuple[int, ...] = (403, 404)) -> Any:  # noqa: ANN401
+    """The answer, or None where Kaggle knows nothing of that name: for one that nobody has taken it says 403."""
+    try:
+        return call(ask, subject)
+    except RefusedError as error:
+        if error.status not in statuses:
+            raise
+        return None
+
+
+def _version_fields(pushed: Pushed) -> dict[str, Any]:
+    owner, slug = pushed.kernel.split("/")
+    return {"user_name": owner, "kernel_slug": slug, "version_label": f"v{pushed.version}"}
+
+
 @contextmanager
-def _tamed(output: TextIO) -> Iterator[None]:
-    """Inside the block the client's words go to `output`, and every request has a time limit."""
-    from requests import PreparedRequest, Session
-
-    send = Session.send
-
-    def send_in_time(session: Session, request: PreparedRequest, **settings: Any) -> Response:  # noqa: ANN401
-        settings["timeout"] = settings.get("timeout") or TIMEOUT
-        return send(session, request, **settings)
-
-    # With these the client prints every request, its Authorization included.
-    loud = {name: os.environ.pop(name) for name in ("VERBOSE", "VERBOSE_OUTPUT") if name in os.environ}
-    Session.send = send_in_time
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """The client keeps the state of uploads in the shared /tmp, where another user's folder of that name stops it."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:
-        with redirect_stdout(output):
-            yield
+        yield
     finally:
-        Session.send = send
-        os.environ.update(loud)
-
-
-def _pause(attempt: int, retry_after: str | None = None) -> float:
-    """Seconds before the next try: as Kaggle says, else twice as many each time, with jitter."""
-    if retry_after and retry_after.isdigit():
-        return min(float(retry_after), LONGEST_PAUSE)
-    return min(PAUSE * 2.0 ** (attempt - 1), LONGEST_PAUSE) * random.uniform(0.5, 1)
-
-
-def _wait(seconds: float, reason: str) -> None:
-    steps = max(1, round(seconds))
-    for _ in tqdm(range(steps), desc=f"{reason}; trying again", unit="s", leave=False, disable=None):
-        time.sleep(seconds / steps)
-
-
-def _reason(answer: Response) -> str:
-    """Kaggle's own words: in the live service's shape, in the one that the client knows, or the status line."""
-    try:
-        body = answer.json()
-        nested = body.get("error")
-        return str(nested["message"] if isinstance(nested, dict) else body["message"])
-    except (ValueError, KeyError, AttributeError):
-        return f"HTTP {answer.status_code} {answer.reason}"
-
-
-def _translate(answer: Response, slug: str, api: Any) -> KitsolveError:  # noqa: ANN401
-    """What a refusal means and what to do."""
-    status, reason = answer.status_code, _reason(answer)
-    page = f"https://www.kaggle.com/c/{slug}"
-    if status == 401:
-        kind = _credential(api.config_values.get("auth_method", ""))
-        return KitsolveError(
-            f"Kaggle refuses the {kind} (401).", f"make a new one at {SETTINGS_PAGE}; `kitsolve doctor` checks it."
-        )
-    if status == 403 and "rules" in reason:
-        return KitsolveError(
-            f"the rules of {slug} are not accepted.", f"accept them at {page}/rules, then run the same command again."
-        )
-    if status == 403:
-        return KitsolveError(
-            f"Kaggle refuses {slug}: {reason}.",
-            f"check the spelling of the name; join the competition and accept its rules at {page}/rules.",
-        )
-    if status == 404:
-        return KitsolveError(f"Kaggle does not know what was asked of {slug}: {reason}.", f"compare with {page}.")
-    if status == 429:
-        return KitsolveError(f"Kaggle wants fewer requests: {reason}.", "run the same command again in some minutes.")
-    if status >= 500:
-        return KitsolveError(f"Kaggle has a fault of its own: {reason}.", _LATER)
-    return KitsolveError(f"Kaggle refuses: {reason}.", f"compare with {page}.")
-
-
-def _unreachable(error: Exception) -> KitsolveError:
-    return KitsolveError(
-        f"Kaggle cannot be reached ({type(error).__name__}).", "check the network, then run the same command again."
-    )
+        tempfile.tempdir = before
 
 
 def _no_credentials() -> KitsolveError:

@@ -15,6 +15,8 @@ FLOORS = {
     "config": 2,
     "workspace": 2,
     "kaggle": 2,
+    "remote": 1,
+    "transport": 2,
     "data": 3,
     "evaluation": 4,
     "training": 5,

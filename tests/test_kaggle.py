@@ -2,17 +2,19 @@
 
 import json
 import os
+import traceback
 
 import pytest
 from fake_kaggle import TOKEN, error
 
-from kitsolve import kaggle
+from kitsolve import kaggle, transport
 from kitsolve.errors import KitsolveError
+from kitsolve.remote import Account
 
 
 def test_the_account_names_the_user_and_never_the_token(fake):
     account = kaggle.connect().account
-    assert account == kaggle.Account("tester", "access token")
+    assert account == Account("tester", "access token")
     assert TOKEN not in repr(account)
 
 
@@ -20,7 +22,7 @@ def test_a_legacy_key_is_found_in_kaggle_json(fake, monkeypatch, tmp_path):
     monkeypatch.delenv("KAGGLE_API_TOKEN")
     write_key(tmp_path, "good-key")
     connected = kaggle.connect()
-    assert connected.account == kaggle.Account("tester", "key of kaggle.json")
+    assert connected.account == Account("tester", "key of kaggle.json")
     assert connected.competition_bytes("shades") == (3 << 20) + 14
 
 
@@ -86,8 +88,9 @@ def test_the_clients_own_shape_of_a_refusal_is_read_as_well(fake):
 
 
 @pytest.mark.parametrize(
-    "fault", [(500, error(500, "broken", "X")), (503, "<html>busy</html>"), (429, error(429, "slow", "X")), None],
-    ids=["500", "503", "429", "lost answer"],
+    "fault", [(500, error(500, "broken", "X")), (503, "<html>busy</html>"), (429, error(429, "slow", "X")), None,
+     (200, "<html>maintenance</html>")],
+    ids=["500", "503", "429", "lost answer", "html"],
 )  # fmt: skip
 def test_a_fault_that_passes_is_waited_for(fake, fault):
     fake.faults["ListDataFiles"].extend([fault, fault])
@@ -98,19 +101,19 @@ def test_a_fault_that_stays_ends_after_some_tries(fake):
     fake.faults["ListDataFiles"].extend([(500, error(500, "broken", "X"))] * 9)
     with pytest.raises(KitsolveError, match="a fault of its own: broken"):
         kaggle.connect().competition_bytes("shades")
-    assert len(fake.calls("ListDataFiles")) == kaggle.TRIES
+    assert len(fake.calls("ListDataFiles")) == transport.TRIES
 
 
 def test_kaggle_says_how_long_to_wait(fake, monkeypatch):
     waited = []
-    monkeypatch.setattr(kaggle, "_wait", lambda seconds, reason: waited.append((seconds, reason)))
+    monkeypatch.setattr(transport, "wait", lambda seconds, reason: waited.append((seconds, reason)))
     fake.faults["ListDataFiles"].append((429, error(429, "Too many requests", "X"), {"Retry-After": "7"}))
     kaggle.connect().competition_bytes("shades")
-    assert waited == [(7.0, "Too many requests")]
+    assert waited == [(7.0, "Kaggle wants fewer requests: Too many requests; trying again")]
 
 
-def test_html_instead_of_data_is_an_error(fake):
-    fake.faults["ListDataFiles"].append((200, "<html>maintenance</html>"))
+def test_html_that_stays_instead_of_data_is_an_error(fake):
+    fake.faults["ListDataFiles"].extend([(200, "<html>maintenance</html>")] * 9)
     with pytest.raises(KitsolveError, match="something else than data"):
         kaggle.connect().competition_bytes("shades")
 
@@ -135,7 +138,7 @@ def test_every_request_has_a_time_limit(fake, monkeypatch):
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", spy)
     kaggle.connect().competition_bytes("shades")
     assert seen
-    assert set(seen) == {kaggle.TIMEOUT}
+    assert set(seen) == {transport.TIMEOUT}
 
 
 def test_a_download_is_whole_and_says_nothing_on_stdout(fake, tmp_path, capfd):
@@ -171,5 +174,5 @@ def test_a_refused_download_shows_no_signed_address(fake, tmp_path):
     fake.faults["storage"].append((403, b"<Error>expired signature</Error>"))
     with pytest.raises(KitsolveError) as caught:
         kaggle.connect().download("shades", tmp_path / "place")
-    assert "secret-signature" not in str(caught.value) + caught.value.hint
-    assert caught.value.__suppress_context__
+    shown = "".join(traceback.format_exception(caught.value)) + caught.value.hint
+    assert "secret-signature" not in shown
