@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +23,7 @@ from kitsolve.errors import KitsolveError
 
 if TYPE_CHECKING:
     from kitsolve.evaluation.score import CvScore
+    from kitsolve.submission.submit import Plan
     from kitsolve.workspace import Workspace
 
 
@@ -252,15 +254,62 @@ def rehearse(
 
 
 @app.command()
-def submit(context: typer.Context, slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
-    """Check the submission and hand it in; the score is printed beside the CV."""
+def submit(
+    context: typer.Context,
+    slug: Slug,
+    names: Runs = None,
+    file: Annotated[Path | None, typer.Option("--file", help="Submit this submission.csv instead.")] = None,
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Words for Kaggle's list.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before a submission is spent.")] = False,
+    no_wait: Annotated[bool, typer.Option("--no-wait", help="Do not wait for the score.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Stop before anything leaves this machine.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Submit again what was submitted before.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Check the submission, hand it in as the competition wants it, and print the score beside the CV."""
     from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.submit import Wishes, describe_plan, plan_submit
     from kitsolve.submission.submit import submit as submit_step
 
     workspace: Workspace = context.obj
-    done = submit_step(workspace, export_bundle(workspace, slug, names or []))
-    text = f"score       {done.public_score:.5f}\nCV          {done.cv['pooled']:.5f} {done.cv['metric']}"
-    _print(asdict(done), text, as_json)
+    bundle = export_bundle(workspace, slug, names or [])
+    wishes = Wishes(file, message, wait=not no_wait, force=force)
+    if dry_run:
+        values = describe_plan(plan_submit(workspace, bundle, wishes))
+        _print({"dry_run": True, **values}, f"{_pairs(values)}\nnothing was sent (--dry-run)", as_json)
+        return
+
+    def confirm(plan: Plan) -> None:
+        typer.echo(_pairs(describe_plan(plan)), err=True)
+        _ask("Spend a submission on it?", yes)
+
+    done = submit_step(workspace, bundle, wishes, confirm=confirm)
+    score = "pending; `kitsolve status` shows it later" if done.status == "pending" else _cell(done.public_score)
+    lines = [f"submission  {done.ref}", f"score       {score}"]
+    lines += [f"CV          {done.cv['pooled']:.5f} {done.cv['metric']}"] if done.cv else []
+    _print(asdict(done), "\n".join(lines), as_json)
+
+
+@app.command()
+def status(context: typer.Context, slug: Slug, as_json: AsJson = False) -> None:
+    """Show where a competition stands: submissions with CV and score, allowance, GPU quota, deadline."""
+    from kitsolve.submission.status import find_status
+
+    found = find_status(context.obj, slug)
+    shown = ("time", "runs", "cv", "public_score", "private_score", "status", "ref")
+    rows = [{name: asdict(entry)[name] for name in shown} for entry in found.submissions]
+    lines = [_table(rows) or f"no submissions yet: `kitsolve submit {slug}` makes one"]
+    if found.allowance:
+        lines.append(f"today       {found.allowance.left} submissions left, {found.allowance.used} used")
+    if found.quota:
+        lines.append(f"GPU         {found.quota.used_h:.1f} of {found.quota.total_h:.0f} h used this week")
+    if found.deadline:
+        lines.append(f"deadline    {found.deadline:%Y-%m-%d %H:%M} UTC, {_time_left(found.deadline)}")
+    if found.problem:
+        lines.append(f"kaggle      {found.problem}\n  fix: {found.hint}")
+    _print(asdict(found), "\n".join(lines), as_json)
+    if found.problem:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -302,6 +351,39 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
         raise typer.Exit(1)
 
 
+def _ask(question: str, yes: bool) -> None:
+    """Raise KitsolveError where the user does not agree, or cannot be asked."""
+    if yes:
+        return
+    if not _has_terminal():
+        raise KitsolveError("there is no terminal to ask at.", hint="say --yes to agree beforehand.")
+    if not typer.confirm(question, err=True):
+        raise KitsolveError("nothing was sent.", hint="run the same command again when it is time.")
+
+
+def _has_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
+def _time_left(deadline: datetime) -> str:
+    hours = (deadline - datetime.now(UTC)).total_seconds() / 3600
+    if hours < 0:
+        return "over"
+    return f"in {hours / 24:.0f} days" if hours >= 48 else f"in {hours:.0f} h"
+
+
+def _pairs(values: dict[str, Any]) -> str:
+    """A line for each value, nested ones indented below their name."""
+    lines = []
+    width = max([11, *(len(name) for name, value in values.items() if not isinstance(value, dict))])
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines += [name, *(f"  {line}" for line in _pairs(value).splitlines())]
+        else:
+            lines.append(f"{name:{width}} {_cell(value)}")
+    return "\n".join(lines)
+
+
 def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
     """The result goes to stdout: as text, or as one JSON object."""
     typer.echo(json.dumps(values, default=str) if as_json else text)
@@ -328,8 +410,10 @@ def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _cell(value: object) -> str:
-    if value is None:
+    if value is None or value == []:
         return "-"
+    if isinstance(value, list):
+        return ", ".join(str(item) for item in value)
     return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 

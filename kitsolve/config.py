@@ -55,11 +55,15 @@ class Folds(Strict):
 
 
 class Submission(Strict):
-    """What the competition wants to get, and by which way."""
+    """What the competition wants to get, and by which way.
+
+    `machine_shape` is Kaggle's name for the machine that runs the notebook of a code competition.
+    """
 
     kind: Literal["label", "probability", "class_probabilities"]
     via: Literal["csv", "notebook", "local"]
     sample: str = "sample_submission.csv"
+    machine_shape: str = "NvidiaTeslaT4"
 
 
 class Competition(Strict):

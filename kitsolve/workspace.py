@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -86,6 +88,14 @@ class Workspace:
         """The submission of one bundle."""
         return self.root / "workspace" / "submissions" / slug / name / "submission.csv"
 
+    def sending(self, slug: str) -> Path:
+        """What `kitsolve submit` has done so far: a file for each thing that was submitted, and the lock."""
+        return self.root / "workspace" / "submissions" / slug / ".sending"
+
+    def ledger(self, slug: str) -> Path:
+        """All submissions of a competition, beside its facts: worth keeping in the user's own repository."""
+        return self.root / "competitions" / slug / "submissions.csv"
+
     def rehearsal(self, slug: str, name: str) -> Path:
         """What a rehearsal leaves: both executed notebooks, their submissions, and rehearsal.json, written last."""
         return self.root / "workspace" / "rehearsals" / slug / name
@@ -106,11 +116,58 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
-        with open(temporary, "wb") as file:
+        with _full_disk_explained(path), open(temporary, "wb") as file:
             write(file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str, *, header: str) -> None:
+    """Add a line to a file of lines, in one write; a new file gets the header first.
+
+    Raises:
+        KitsolveError: the disk is full.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _full_disk_explained(path), open(path, "ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - 1))
+        before = "" if size and file.read(1) == b"\n" else "\n" if size else f"{header}\n"
+        file.write(f"{before}{line}\n".encode())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def locked(folder: Path, *, doing: str) -> Iterator[None]:
+    """Let no second process do the same at the same time; the lock goes with its process.
+
+    Raises:
+        KitsolveError: another process is at it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise KitsolveError(
+            f"another process is {doing} right now.", hint="wait for it or stop it, then run the same command again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _full_disk_explained(path: Path) -> Iterator[None]:
+    try:
+        yield
     except (OSError, RuntimeError) as error:
         if not _disk_is_full(error):
             raise
@@ -118,14 +175,20 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
             f"the disk is full: {path} could not be written; what it held before is intact.",
             hint=f"free some space on the disk of {path.parent} and run the same command again: it goes on from there.",
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _disk_is_full(error: BaseException) -> bool:
     """Whether that was the reason; torch.save hides it behind a RuntimeError of its own."""
     reasons = (error, error.__context__)
     return any(isinstance(reason, OSError) and reason.errno in (errno.ENOSPC, errno.EDQUOT) for reason in reasons)
+
+
+def digest(*paths: Path) -> str:
+    """Hexadecimal sha256 of the contents of small files, one after the other."""
+    content = hashlib.sha256()
+    for path in paths:
+        content.update(hashlib.sha256(path.read_bytes()).digest())
+    return content.hexdigest()
 
 
 def is_newer(path: Path, *sources: Path) -> bool:

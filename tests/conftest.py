@@ -1,6 +1,7 @@
 """A tiny competition of generated images whose brightness tells the class."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -133,6 +134,23 @@ def exported(trained):
     return trained
 
 
+@pytest.fixture(scope="session")
+def rehearsed(exported, tmp_path_factory):
+    """`shades` as a code competition: exported for the user of `fake`, rehearsed, predicted; only for reading."""
+    from kitsolve.submission.bundle import find_bundle
+    from kitsolve.submission.notebook import write_notebook
+    from kitsolve.submission.rehearse import require_rehearsal
+
+    workspace = Workspace(tmp_path_factory.mktemp("rehearsed") / "root")
+    shutil.copytree(exported.root, workspace.root)
+    facts = workspace.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text().replace('via    = "csv"', 'via    = "notebook"'))
+    bundle = find_bundle(workspace, "shades")
+    write_notebook(workspace, bundle, owner="tester")
+    require_rehearsal(workspace, bundle)
+    return workspace
+
+
 @pytest.fixture
 def fake(tmp_path, monkeypatch):
     """Kaggle on this machine, with this user's token in the environment and an empty home."""
@@ -144,7 +162,8 @@ def fake(tmp_path, monkeypatch):
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "LOCALHOST")
     monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv("KAGGLE_API_TOKEN", TOKEN)
-    monkeypatch.setattr("kitsolve.kaggle.PAUSE", 0.01)
+    monkeypatch.setattr("kitsolve.transport.PAUSE", 0.01)
+    monkeypatch.setattr("kitsolve.transport.POLL", 0.01)
     for name in [name for name in sys.modules if name.partition(".")[0] == "kaggle"]:
         monkeypatch.delitem(sys.modules, name)  # the client looks for its configuration when it is imported
     (tmp_path / "home" / ".kaggle").mkdir(parents=True)
@@ -153,3 +172,24 @@ def fake(tmp_path, monkeypatch):
     yield fake
     server.shutdown()
     server.server_close()
+
+
+def submit_and_kill(workspace, fake, call, when):
+    """Submit `shades` in a child process that is killed when `call` arrives at Kaggle, or `after` it is carried out."""
+    from kitsolve.submission.bundle import find_bundle
+    from kitsolve.submission.submit import Wishes, submit
+
+    child = []
+
+    def kill(answer=None):
+        os.kill(child[0], signal.SIGKILL)
+
+    getattr(fake, when)[call].append(kill)
+    child.append(os.fork())
+    if child[0] == 0:
+        try:
+            submit(workspace, find_bundle(workspace, "shades"), Wishes(), confirm=lambda plan: None)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child[0], 0)
+    assert os.WIFSIGNALED(status), f"{call} did not happen"

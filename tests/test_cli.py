@@ -95,10 +95,89 @@ def test_a_run_ends_with_cv_notebook_submission_and_rehearsal(root, monkeypatch)
     assert f"submission  {done['submission']}" in again.stdout
 
 
+@pytest.fixture
+def shop(exported, tmp_path, fake):
+    """The root of a CSV competition with a trained run, and its Kaggle."""
+    shutil.copytree(exported.root, tmp_path / "root")
+    return tmp_path / "root", fake
+
+
+def test_a_submission_is_confirmed_and_its_score_printed_beside_the_cv(shop):
+    root, fake = shop
+    result = call(root, "submit", "shades", "--yes")
+    assert result.exit_code == 0, result.output
+    assert re.match(r"submission  1000\nscore       0\.875\nCV          [01]\.\d{5} accuracy\n", result.stdout)
+    assert "5 submissions left today" in result.stderr
+    table = call(root, "status", "shades").stdout.splitlines()
+    assert table[0].split() == ["time", "runs", "cv", "public_score", "private_score", "status", "ref"]
+    assert table[1].split()[1] == "first"
+    assert table[1].split()[3:] == ["0.875", "-", "complete", "1000"]
+    assert table[2:] == [
+        "today       4 submissions left, 1 used",
+        "GPU         2.0 of 30 h used this week",
+        table[4],
+    ]
+    assert table[4].startswith("deadline    2030-01-02 23:59 UTC, in ")
+    assert call_json(root, "status", "shades")["submissions"][0]["public_score"] == 0.875
+
+
+def test_submit_prints_json(shop):
+    done = call_json(shop[0], "submit", "shades", "--yes", "--no-wait", "--message", "hello")
+    assert done == {
+        "ref": "1000", "status": "pending", "public_score": None, "private_score": None, "cv": done["cv"],
+    }  # fmt: skip
+    assert set(done["cv"]) == CV_KEYS
+
+
+def test_without_a_terminal_to_ask_at_nothing_is_sent(shop):
+    root, fake = shop
+    result = call(root, "submit", "shades")
+    assert result.exit_code == 1
+    assert "say --yes" in result.stderr
+    assert not fake.submissions
+
+
+@pytest.mark.parametrize(("answer", "sent"), [("y", 1), ("n", 0), ("", 0)])
+def test_at_a_terminal_it_asks(shop, monkeypatch, answer, sent):
+    root, fake = shop
+    monkeypatch.setattr("kitsolve.cli._has_terminal", lambda: True)
+    result = CliRunner().invoke(app, ["--root", str(root), "submit", "shades"], input=f"{answer}\n")
+    assert "Spend a submission on it? [y/N]" in result.stderr
+    assert result.exit_code == 1 - sent
+    assert len(fake.submissions) == sent
+
+
+SECRETS = ("KGAT_", "secret-upload", "secret-signature")
+
+
+@pytest.mark.parametrize("call_name", ["GetCompetition", "StartSubmissionUpload", "upload", "CreateSubmission"])
+@pytest.mark.parametrize("status", [None, 401, 403, 429, 500])
+def test_no_secret_is_shown_whatever_breaks(shop, monkeypatch, call_name, status):
+    root, fake = shop
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    monkeypatch.setenv("VERBOSE", "1")
+    fake.faults[call_name].extend([None if status is None else (status, b"{}" if call_name == "upload" else {})] * 90)
+    words = ["--debug", "--root", str(root), "submit", "shades", "--yes"]
+    result = CliRunner().invoke(app, words)
+    assert result.exit_code == 1
+    assert "Traceback" in result.stderr
+    assert not [secret for secret in SECRETS if secret in result.output]
+    assert "Starting upload" not in result.stdout
+
+
+def test_a_dry_run_prints_what_would_be_sent(shop):
+    root, fake = shop
+    text = call(root, "submit", "shades", "--dry-run").stdout
+    for expected in ("submission.csv", " bytes", "5 submissions left today, 0 used", "nothing was sent (--dry-run)"):
+        assert expected in text
+    assert call_json(root, "submit", "shades", "--dry-run")["dry_run"] is True
+    assert not fake.submissions
+
+
 def test_a_rehearsal_that_fails_exits_with_1(monkeypatch, exported):
     from kitsolve.submission.rehearse import Rehearsal
 
-    failed = Rehearsal(False, {"one thing": True, "another thing": False}, 1.0)
+    failed = Rehearsal(False, {"one thing": True, "another thing": False}, 1.0, subject="")
     monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: failed)
     result = call(exported.root, "rehearse", "shades")
     assert result.exit_code == 1

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from kitsolve import inference
+from kitsolve.config import Submission, read_competition
 from kitsolve.inference import Bundle
 from kitsolve.workspace import Workspace, write_json, write_text
 
@@ -96,8 +97,11 @@ def kaggle_slug(bundle: Bundle) -> str:
     return f"kitsolve-{bundle.competition[:30].rstrip('-')}-{digest}"
 
 
-def write_notebook(workspace: Workspace, bundle: Bundle) -> Path:
+def write_notebook(workspace: Workspace, bundle: Bundle, *, owner: str = OWNER) -> Path:
     """Write SLUG.ipynb and kernel-metadata.json, and dataset-metadata.json beside the weights.
+
+    Args:
+        owner: the Kaggle user to whom notebook and weights will belong.
 
     Returns:
         The notebook's path.
@@ -107,16 +111,18 @@ def write_notebook(workspace: Workspace, bundle: Bundle) -> Path:
     text = nbformat.writes(build_notebook(bundle)) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)  # else it keeps its time, and a rehearsal of it its worth
-    write_json(folder / "kernel-metadata.json", kernel_metadata(bundle, path.name))
-    write_json(workspace.bundle(bundle.competition, bundle.name) / "dataset-metadata.json", dataset_metadata(bundle))
+    facts = read_competition(workspace, bundle.competition).submission
+    write_json(folder / "kernel-metadata.json", kernel_metadata(bundle, path.name, facts=facts, owner=owner))
+    weights = workspace.bundle(bundle.competition, bundle.name)
+    write_json(weights / "dataset-metadata.json", dataset_metadata(bundle, owner=owner))
     return path
 
 
-def kernel_metadata(bundle: Bundle, code_file: str) -> dict[str, Any]:
-    """kernel-metadata.json: private, without internet (Kaggle's default is with), on two T4."""
+def kernel_metadata(bundle: Bundle, code_file: str, *, facts: Submission, owner: str = OWNER) -> dict[str, Any]:
+    """kernel-metadata.json: private, without internet (Kaggle's default is with), on the competition's machine."""
     slug = kaggle_slug(bundle)
     return {
-        "id": f"{OWNER}/{slug}",
+        "id": f"{owner}/{slug}",
         "title": slug.replace("-", " "),  # Kaggle makes the slug from the title: they must agree
         "code_file": code_file,
         "language": "python",
@@ -124,15 +130,15 @@ def kernel_metadata(bundle: Bundle, code_file: str) -> dict[str, Any]:
         "is_private": True,
         "enable_gpu": True,
         "enable_internet": False,
-        "machine_shape": "NvidiaTeslaT4",
-        "dataset_sources": [f"{OWNER}/{slug}"],
-        "competition_sources": [] if bundle.card["via"] == "local" else [bundle.competition],
+        "machine_shape": facts.machine_shape,
+        "dataset_sources": [f"{owner}/{slug}"],
+        "competition_sources": [] if facts.via == "local" else [bundle.competition],
         "kernel_sources": [],
         "model_sources": [],
     }
 
 
-def dataset_metadata(bundle: Bundle) -> dict[str, Any]:
+def dataset_metadata(bundle: Bundle, *, owner: str = OWNER) -> dict[str, Any]:
     """dataset-metadata.json of the weights."""
     slug = kaggle_slug(bundle)
-    return {"id": f"{OWNER}/{slug}", "title": slug.replace("-", " "), "licenses": [{"name": "CC0-1.0"}]}
+    return {"id": f"{owner}/{slug}", "title": slug.replace("-", " "), "licenses": [{"name": "CC0-1.0"}]}

@@ -27,8 +27,8 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference import Bundle, check_submission, image_paths, read_sample
 from kitsolve.submission import guard
 from kitsolve.submission.notebook import kaggle_slug
-from kitsolve.submission.predict import predict
-from kitsolve.workspace import Workspace, is_newer, read_csv, read_json, write_json
+from kitsolve.submission.predict import find_difference, predict
+from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_json
 
 EXTRA_IMAGES = 200
 """Train images that the larger test set has beside all images of the public one."""
@@ -53,24 +53,40 @@ for attempt in ATTEMPTS:
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """Whether the notebook may be trusted: each check as a sentence with its outcome, and the seconds of both runs."""
+    """Whether the notebook may be trusted: each check as a sentence with its outcome, and the seconds of both runs.
+
+    `subject` is the sha256 of what was rehearsed: bundle, notebook and tables.
+    """
 
     passed: bool
     checks: dict[str, bool]
     seconds: float
+    subject: str
 
 
-def keep_or_rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
-    """The rehearsal that this very notebook has passed with these tables; a new one where there is none."""
+def require_rehearsal(workspace: Workspace, bundle: Bundle, *, anew: bool = False) -> Rehearsal:
+    """The rehearsal that exactly this bundle and notebook have passed with these tables; a new one where there is none.
+
+    Raises:
+        KitsolveError: a check fails.
+    """
+    path = workspace.rehearsal(bundle.competition, bundle.name) / "rehearsal.json"
+    done = Rehearsal(**read_json(path)) if path.is_file() and not anew else None
+    if done is None or not done.passed or done.subject != _subject(workspace, bundle):
+        done = rehearse(workspace, bundle)
+    if not done.passed:
+        failed = next(check for check, passed in done.checks.items() if not passed)
+        raise KitsolveError(f"the rehearsal failed: not true that {failed}.", hint=f"look at {path.parent}.")
+    return done
+
+
+def _subject(workspace: Workspace, bundle: Bundle) -> str:
     slug = bundle.competition
-    path = workspace.rehearsal(slug, bundle.name) / "rehearsal.json"
-    sources = (
-        workspace.notebook(slug, bundle.name) / f"{slug}.ipynb",
+    return digest(
         workspace.bundle(slug, bundle.name) / "bundle.json",
+        workspace.notebook(slug, bundle.name) / f"{slug}.ipynb",
         workspace.finished_tables(slug) / "tables.json",
     )
-    done = Rehearsal(**read_json(path)) if is_newer(path, *sources) else None
-    return done if done is not None and done.passed else rehearse(workspace, bundle)
 
 
 def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
@@ -100,7 +116,8 @@ def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
         ),
         "the same images get the same predictions there": agrees(public.submission, rerun.submission, origins, bundle),
     }
-    rehearsal = Rehearsal(all(checks.values()), checks, round(time.perf_counter() - started, 1))
+    seconds = round(time.perf_counter() - started, 1)
+    rehearsal = Rehearsal(all(checks.values()), checks, seconds, _subject(workspace, bundle))
     for stage in (public, rerun):
         shutil.rmtree(stage.root / "input")
     write_json(place / "rehearsal.json", asdict(rehearsal))
@@ -234,13 +251,8 @@ def is_valid(input_dir: Path, submission: pd.DataFrame, bundle: Bundle) -> bool:
 
 
 def agrees(public: pd.DataFrame, rerun: pd.DataFrame, origins: pd.DataFrame, bundle: Bundle) -> bool:
-    """Whether images that both test sets hold got the same values, though ids, order and batches differ.
-
-    Half precision rounds differently in batches of another size: 1 % of the labels may differ, probabilities by 0.02.
-    """
+    """Whether images that both test sets hold got the same values, though ids, order and batches differ."""
     known = origins[origins.origin != ""]
-    before = public.set_index(public.columns[0]).loc[known.origin].to_numpy()
-    after = rerun.set_index(rerun.columns[0]).loc[known.image_id].to_numpy()
-    if bundle.submission.kind == "label":
-        return bool((before == after).mean() >= 0.99)
-    return bool(np.allclose(before.astype(float), after.astype(float), rtol=0, atol=0.02))
+    before = public.set_index(public.columns[0]).loc[known.origin].reset_index()
+    after = rerun.set_index(rerun.columns[0]).loc[known.image_id].reset_index()
+    return find_difference(before, after, bundle.submission.kind) is None

@@ -10,14 +10,13 @@ from tqdm import tqdm
 
 from kitsolve.config import read_competition
 from kitsolve.data.fetch import fetch
-from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.evaluation.score import CvScore
 from kitsolve.submission.bundle import export_bundle
+from kitsolve.submission.local import submit_locally
 from kitsolve.submission.notebook import write_notebook
 from kitsolve.submission.predict import keep_or_predict
-from kitsolve.submission.rehearse import Rehearsal, keep_or_rehearse, rehearse
-from kitsolve.submission.submit import submit
+from kitsolve.submission.rehearse import Rehearsal, require_rehearsal
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import Machine
 from kitsolve.workspace import Workspace
@@ -48,12 +47,7 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
     bundle = export_bundle(workspace, slug, [run.name])
     notebook = write_notebook(workspace, bundle)
     _announce(f"4/4 rehearse {notebook}")
-    rehearsal = rehearse(workspace, bundle) if force else keep_or_rehearse(workspace, bundle)
-    if not rehearsal.passed:
-        failed = next(check for check, passed in rehearsal.checks.items() if not passed)
-        raise KitsolveError(
-            f"the rehearsal failed: not true that {failed}.", hint=f"look at {workspace.rehearsal(slug, bundle.name)}."
-        )
+    rehearsal = require_rehearsal(workspace, bundle, anew=force)
     local = read_competition(workspace, slug).submission.via == "local"
     return Finished(
         run=run.name,
@@ -62,7 +56,7 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
         notebook=notebook,
         rehearsal=rehearsal,
         submission=keep_or_predict(workspace, bundle),
-        score=submit(workspace, bundle).public_score if local else None,
+        score=submit_locally(workspace, bundle).public_score if local else None,
     )
 
 

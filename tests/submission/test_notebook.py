@@ -9,10 +9,12 @@ import nbformat
 import pytest
 
 from kitsolve import inference
+from kitsolve.config import Submission
 from kitsolve.inference import parse_bundle
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.notebook import build_notebook, dataset_metadata, kaggle_slug, kernel_metadata
 
+FACTS = Submission(kind="label", via="csv")
 EXAMPLE = Path(__file__).parents[2] / "notebooks_export" / "digits" / "baseline" / "digits.ipynb"
 
 
@@ -52,7 +54,7 @@ def test_the_same_bundle_gives_the_same_bytes(bundle):
 
 
 def test_the_kernel_is_private_offline_and_takes_competition_and_weights(bundle):
-    metadata = kernel_metadata(bundle, "shades.ipynb")
+    metadata = kernel_metadata(bundle, "shades.ipynb", facts=FACTS)
     assert metadata["is_private"] is True
     assert metadata["enable_internet"] is False
     assert metadata["competition_sources"] == ["shades"]
@@ -64,7 +66,7 @@ def test_names_on_kaggle_are_short_and_agree_with_their_title(bundle, competitio
     named = replace(bundle, competition=competition)
     slug = kaggle_slug(named)
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{4,48}[a-z0-9]", slug)
-    title = kernel_metadata(named, "x.ipynb")["title"]
+    title = kernel_metadata(named, "x.ipynb", facts=FACTS)["title"]
     assert re.sub(r"[^a-z0-9]+", "-", title.lower()) == slug
 
 
@@ -86,7 +88,7 @@ def test_the_committed_example_is_what_todays_code_writes():
         "inference.py or the notebook changed: run python tests/submission/test_notebook.py"
     )
     metadata = json.loads(EXAMPLE.with_name("kernel-metadata.json").read_text(encoding="utf-8"))
-    assert metadata == kernel_metadata(bundle, "digits.ipynb")
+    assert metadata == kernel_metadata(bundle, "digits.ipynb", facts=Submission(kind="label", via="local"))
 
 
 def rewrite_example():
