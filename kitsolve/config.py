@@ -82,6 +82,11 @@ class Competition(Strict):
     folds: Folds = Folds()
     submission: Submission
 
+    def for_training(self) -> Competition:
+        """The facts without those that change neither tables nor training: title and way of submission."""
+        way = {"via": "local", "machine_shape": ""}
+        return self.model_copy(update={"title": "", "submission": self.submission.model_copy(update=way)})
+
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, name: str) -> str:

@@ -84,8 +84,11 @@ def write_shades(root: Path, *, train: int = 36, test: int = 7) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """The longest tests start first; those marked `gpu` are skipped where there is none."""
+    """The longest tests start first; those of `fake` are marked; those marked `gpu` are skipped where there is none."""
     items.sort(key=lambda item: "slow" not in item.keywords)
+    for item in items:
+        if "fake" in item.fixturenames:
+            item.add_marker("kaggle")
     if not torch.cuda.is_available():
         for item in items:
             if "gpu" in item.keywords:

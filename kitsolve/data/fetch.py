@@ -47,7 +47,7 @@ def fetch(
         _fetch_raw(workspace, competition, source)
     if not keep_archive:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
-    facts = competition.model_dump(mode="json")
+    facts = competition.for_training().model_dump(mode="json")
     if marker.is_file() and (done := read_json(marker))["facts"] == facts:
         return Fetched(**done["fetched"])
     fetched = _write_tables(workspace, competition)

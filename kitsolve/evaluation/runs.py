@@ -31,7 +31,7 @@ class Run:
     @property
     def settings(self) -> tuple[Competition, Recipe, str]:
         """What must be equal for a run to go on."""
-        return self.competition, self.recipe, self.tables_sha256
+        return self.competition.for_training(), self.recipe, self.tables_sha256
 
     @property
     def name(self) -> str:
@@ -79,7 +79,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
     named = workspace.runs(wanted.slug) / (wanted.run_name or "")
     existing = read_run(named) if wanted.run_name and (named / "run.json").is_file() and not force else None
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
-    settings = (competition, recipe, _tables_sha256(workspace, wanted.slug))
+    settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug))
     if existing is not None:
         if existing.settings != settings:
             raise KitsolveError(
@@ -93,7 +93,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
                 return run
     now = datetime.now(UTC)
     folder = workspace.runs(wanted.slug) / (wanted.run_name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
-    return Run(folder, *settings, recipe_name, started=now.isoformat(timespec="microseconds"))
+    return Run(folder, competition, *settings[1:], recipe_name, started=now.isoformat(timespec="microseconds"))
 
 
 def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -> tuple[str, Recipe]:
@@ -105,7 +105,7 @@ def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -
 
 def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     """The first setting that differs, with both values."""
-    for before, after in ((run.recipe, wanted[1]), (run.competition, wanted[0])):
+    for before, after in ((run.recipe, wanted[1]), (run.competition.for_training(), wanted[0])):
         old, new = before.model_dump(), after.model_dump()
         for key, value in old.items():
             if value != new[key]:

@@ -55,7 +55,8 @@ def _upload_version(kaggle: Kaggle, folder: Path, dataset: str, log: Logbook) ->
             create=before == 0,
             find=lambda: _has_newer(kaggle, dataset, before) or None,
         )
-    status = poll(partial(_settled_status, kaggle, dataset), title=f"Kaggle prepares {dataset}", patience_s=PATIENCE_S)
+    look = partial(_settled_status, kaggle, dataset, before)
+    status = poll(look, title=f"Kaggle prepares dataset {dataset}", patience_s=PATIENCE_S)
     if status != "ready":
         what = "could not be prepared by Kaggle" if status else f"is not ready after {PATIENCE_S / 60:.0f} min"
         raise KitsolveError(
@@ -68,7 +69,9 @@ def _has_newer(kaggle: Kaggle, dataset: str, before: int) -> bool:
     return kaggle.dataset_version(dataset) > before
 
 
-def _settled_status(kaggle: Kaggle, dataset: str) -> str | None:
-    """Ready or failed; None on the way there."""
+def _settled_status(kaggle: Kaggle, dataset: str, before: int) -> str | None:
+    """Ready or failed; None on the way there, and while Kaggle still speaks of the version before ours."""
     status = kaggle.dataset_status(dataset)
-    return status if status in ("ready", "failed", "deleted") else None
+    if status == "ready":
+        return status if _has_newer(kaggle, dataset, before) else None
+    return status if status in ("failed", "deleted") else None

@@ -39,6 +39,15 @@ def test_a_finished_run_is_left_alone_unless_it_may_be_used_again(fetched):
     assert open_run(fetched, Wanted("shades")) != run
 
 
+def test_the_way_of_submission_may_change_after_the_training(fetched):
+    run = start(fetched, name="done")
+    finish(run)
+    facts = fetched.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text().replace('via    = "csv"', 'via    = "notebook"\nmachine_shape = "NvidiaL4"'))
+    again = open_run(fetched, Wanted("shades"), reuse_finished=True)
+    assert again.folder == run.folder
+
+
 def test_force_starts_anew(fetched):
     run = start(fetched, name="first")
     (run.folder / "mark").touch()

@@ -78,7 +78,8 @@ def test_the_machine_is_a_fact_of_the_competition(shop):
 
 def test_it_waits_for_the_dataset_and_for_the_run(shop):
     workspace, fake = shop
-    fake.dataset_statuses.extend(["BLOBS_RECEIVED", "INDIVIDUAL_BLOBS_COMPRESSED"])
+    fake.dataset_statuses.extend(["READY", "BLOBS_RECEIVED", "INDIVIDUAL_BLOBS_COMPRESSED"])
+    fake.faults["GetDataset"].extend([(403, {})] * 3)  # before, and for a moment after it was created
     fake.kernel_statuses.extend([404, "QUEUED", "RUNNING"])
     hand_in(workspace)
     order = [call for call, _ in fake.log]
