@@ -92,9 +92,12 @@ def plan_submit(workspace: Workspace, bundle: Bundle, wishes: Wishes) -> Plan:
         KitsolveError: see `submit`.
     """
     slug = bundle.competition
+    via = read_competition(workspace, slug).submission.via
+    if via == "local":
+        raise KitsolveError(f"{slug} is scored on this disk: nothing would leave it.", "run it without --dry-run.")
     kaggle = connect()
     terms = kaggle.terms(slug)
-    if terms.notebooks_only and read_competition(workspace, slug).submission.via == "csv":
+    if terms.notebooks_only and via == "csv":
         raise KitsolveError(
             f"{slug} takes submissions from notebooks only.",
             hint='set via = "notebook" in [submission] of its competition.toml.',

@@ -10,6 +10,7 @@ from kitsolve.inference import SubmissionRules
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.ledger import read_ledger
 from kitsolve.submission.local import score_locally, submit_locally
+from kitsolve.submission.submit import Wishes, plan_submit
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
 from kitsolve.workspace import write_csv
@@ -45,6 +46,11 @@ def test_a_local_submission_is_scored_against_the_answers(local):
     assert submit_locally(local, bundle) == done
     (entry,) = read_ledger(local.ledger("shades"))
     assert (entry.kind, entry.public_score, entry.cv) == ("local", expected, bundle.card["cv"]["pooled"])
+
+
+def test_there_is_nothing_to_show_of_what_would_be_sent(local):
+    with pytest.raises(KitsolveError, match="nothing would leave"):
+        plan_submit(local, export_bundle(local, "shades", []), Wishes())
 
 
 def test_without_answers_the_error_says_how_to_get_them(local):
