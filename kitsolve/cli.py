@@ -136,6 +136,30 @@ def fetch(
 
 
 @app.command()
+def folds(
+    context: typer.Context,
+    slug: Slug,
+    scheme: Annotated[str | None, typer.Option(help="Another scheme than the facts name.")] = None,
+    count: Annotated[int | None, typer.Option(min=2, help="Another number of folds.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
+    group: Annotated[str | None, typer.Option(help="A column of train.csv whose equal rows stay together.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write folds.csv anew, and show how alike the folds are; without options as the facts say."""
+    from kitsolve.data.splits import rewrite_folds
+
+    given = {"scheme": scheme, "count": count, "seed": seed}
+    changes = {name: value for name, value in given.items() if value is not None}
+    report = rewrite_folds(context.obj, slug, changes, group=group)
+    rows = [
+        {"fold": fold, "rows": size, **{label: shares[fold] for label, shares in report.shares.items()}}
+        for fold, size in enumerate(report.rows)
+    ]
+    summary = f"largest gap {report.largest_gap:.4f}; groups in more than one fold: {report.leaks}"
+    _print(asdict(report), f"{_table(rows)}\n{summary}", as_json)
+
+
+@app.command()
 def train(
     context: typer.Context,
     slug: Slug,
@@ -392,8 +416,9 @@ def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
 def _describe_cv(cv: CvScore) -> str:
     folds = "  ".join(f"{value:.5f}" for value in cv.folds)
     rows = "all OOF rows" if cv.oof_rows == cv.train_rows else f"{cv.oof_rows} of {cv.train_rows} rows"
-    first = f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"
-    return f"{first}\nfolds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"
+    lines = [f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"]
+    lines += [f"plain       {cv.plain:.5f} without fitted thresholds"] if cv.plain != cv.pooled else []
+    return "\n".join([*lines, f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"])
 
 
 def _table(rows: list[dict[str, Any]]) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeGuard, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.metrics import METRICS
+from kitsolve.metrics import find_metric
 from kitsolve.workspace import RECIPES, Workspace
 
 Settings = TypeVar("Settings", bound="Strict")
@@ -25,45 +25,148 @@ class Strict(BaseModel):
 
 
 class Rows(Strict):
-    """Where the rows of a split are: a CSV file below the raw folder."""
+    """Where the rows of a split are, below the raw folder: one of csv, glob, coco or records.
 
-    csv: str
+    `csv`: tables, one after the other. `glob`: the files that match, with the column `path` (relative to the raw
+    folder) and one for each named group of the regular expression `pattern`, which is searched in it. `coco`: JSON
+    objects whose lists `images` and `annotations` are joined on the keys `on` (of the image, of the annotation; by
+    default id and image_id); an image with several annotations gives a row for each. `records`: JSON lists of objects;
+    `arrays`: their keys that hold the image as numbers, which becomes arrays/ID.npy with a channel for each.
+    """
+
+    csv: str | list[str] | None = None
+    glob: str | None = None
+    pattern: str | None = None
+    coco: str | list[str] | None = None
+    on: list[str] | None = Field(default=None, min_length=2, max_length=2)
+    records: str | list[str] | None = None
+    arrays: list[str] = []
+    encoding: str = "utf-8"
+
+    @model_validator(mode="after")
+    def _is_one_kind(self) -> Rows:
+        given = [name for name in ("csv", "glob", "coco", "records") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"rows need one of csv, glob, coco or records, not {' and '.join(given) or 'none'}")
+        for name, kind in (("pattern", "glob"), ("on", "coco"), ("arrays", "records")):
+            if getattr(self, name) and kind not in given:
+                raise ValueError(f"rows of {given[0]} have no {name}, only those of {kind}")
+        return self
+
+    @property
+    def files(self) -> list[str]:
+        """The files to read; none for `glob`."""
+        given = self.csv or self.coco or self.records or []
+        return [given] if isinstance(given, str) else given
+
+
+class LabelList(Strict):
+    """A target column that holds several labels in a cell."""
+
+    column: str
+    separator: str = " "
 
 
 class Train(Strict):
-    """The train split: its rows, and which columns hold the id, the label and the image's path."""
+    """The train split: its rows, and which columns hold the id, the label and the image's path.
+
+    `target` is a column, a list of one-hot or multi-hot columns, or a LabelList. `group`: rows of equal value stay in
+    one fold. `positive`: the value of a binary target that counts as positive, else the greater one. `unknown`: the
+    label of a retrieval task that means "none of the others". `order`: the labels of an ordinal task from the lowest
+    to the highest, where they are no numbers. `range`: the smallest and largest value of a regression
+    target. `features`: columns of train and test that are given to the model beside the image.
+    """
 
     rows: Rows
     id: str
-    target: str
+    target: str | list[str] | LabelList
     image: str
+    group: str | None = None
+    positive: str | None = None
+    unknown: str | None = None
+    order: list[str] | None = None
+    range: list[float] | None = Field(default=None, min_length=2, max_length=2)
+    features: list[str] = []
+
+    @property
+    def targets(self) -> list[str]:
+        """The columns that hold the labels."""
+        if isinstance(self.target, LabelList):
+            return [self.target.column]
+        return [self.target] if isinstance(self.target, str) else self.target
 
 
 class Test(Strict):
-    """The test split: its rows are the ids of the sample submission."""
+    """The test split: its rows are the ids of the sample submission; `rows`, joined on the column `id`, add columns."""
 
     image: str
+    rows: Rows | None = None
+    id: str | None = None
+
+    @field_validator("rows")
+    @classmethod
+    def _rows_are_files(cls, rows: Rows | None) -> Rows | None:
+        if rows is not None and not rows.files:
+            raise ValueError("the test rows are the sample's ids: files add columns to them, a glob cannot")
+        return rows
+
+
+class Image(Strict):
+    """How images are read: 3 channels are RGB, 1 is grey; arrays (.npy) may have any number."""
+
+    channels: int = Field(default=3, ge=1)
 
 
 class Folds(Strict):
-    """How the train rows are split for cross-validation."""
+    """How the train rows are split for cross-validation.
 
-    scheme: Literal["stratified", "plain"] = "stratified"
+    `duplicates` = "group" keeps near-duplicate images in one fold.
+    """
+
+    scheme: Literal[
+        "stratified", "group", "stratified_group", "multilabel_stratified", "binned_stratified", "plain"
+    ] = "stratified"
     count: int = Field(default=5, ge=2)
     seed: int = Field(default=42, ge=0)
     shuffle: bool = True
+    duplicates: Literal["keep", "group"] = "keep"
 
 
 class Submission(Strict):
     """What the competition wants to get, and by which way.
 
+    `top_k`: labels a row of kind top_k. `separator`: between the labels of kinds label_list and top_k.
     `machine_shape` is Kaggle's name for the machine that runs the notebook of a code competition.
     """
 
-    kind: Literal["label", "probability", "class_probabilities"]
+    kind: Literal["label", "probability", "class_probabilities", "label_list", "top_k", "value", "prepare:submission"]
     via: Literal["csv", "notebook", "local"]
     sample: str = "sample_submission.csv"
+    top_k: int = Field(default=5, ge=1)
+    separator: str = " "
     machine_shape: str = "NvidiaTeslaT4"
+
+
+TASK_KINDS = {
+    "binary": ("label", "probability", "class_probabilities"),
+    "multiclass": ("label", "class_probabilities", "top_k"),
+    "multilabel": ("label_list", "class_probabilities"),
+    "ordinal": ("label", "value"),
+    "regression": ("value",),
+    "retrieval": ("top_k", "label"),
+}
+"""Task -> the kinds of submission that can be made of its predictions."""
+TASK_FORMS = {
+    "binary": ("probs", "labels"),
+    "multiclass": ("probs", "labels", "ranking"),
+    "multilabel": ("probs", "labels"),
+    "ordinal": ("probs", "labels"),
+    "regression": ("values",),
+    "retrieval": ("ranking", "labels"),
+}
+"""Task -> the forms of prediction that its metric may want."""
+ONLY_FOR = {"positive": "binary", "unknown": "retrieval", "order": "ordinal", "range": "regression"}
+"""Key of [train] -> the task that has it."""
 
 
 class Competition(Strict):
@@ -74,9 +177,10 @@ class Competition(Strict):
 
     slug: str
     title: str
-    task: Literal["binary", "multiclass", "ordinal"]
+    task: Literal["binary", "multiclass", "multilabel", "ordinal", "regression", "retrieval"]
     metric: str
     archives: list[str] = []
+    image: Image = Image()
     train: Train
     test: Test
     folds: Folds = Folds()
@@ -90,9 +194,31 @@ class Competition(Strict):
     @field_validator("metric")
     @classmethod
     def _metric_is_known(cls, name: str) -> str:
-        if name not in METRICS:
-            raise ValueError(f"unknown metric {name!r}; known: {nearest(name, METRICS)}")
+        if name != "prepare:metric":
+            find_metric(name)
         return name
+
+    @model_validator(mode="after")
+    def _facts_fit(self) -> Competition:
+        for problem in self._contradictions():
+            raise ValueError(problem)
+        return self
+
+    def _contradictions(self) -> Iterator[str]:
+        kind, scheme, task = self.submission.kind, self.folds.scheme, self.task
+        if kind != "prepare:submission" and kind not in TASK_KINDS[task]:
+            yield f"a {task} task is submitted as {' or '.join(TASK_KINDS[task])}, not as {kind}"
+        if self.metric != "prepare:metric" and find_metric(self.metric).wants not in TASK_FORMS[task]:
+            yield f"the metric {self.metric} does not score a {task} task"
+        for name, only in ONLY_FOR.items():
+            if getattr(self.train, name) is not None and task != only:
+                yield f"train.{name} is for {only} tasks"
+        if scheme in ("group", "stratified_group") and self.train.group is None and self.folds.duplicates == "keep":
+            yield f'folds.scheme = "{scheme}" needs train.group'
+        if scheme == "multilabel_stratified" and task != "multilabel":
+            yield f'folds.scheme = "{scheme}" is for multilabel tasks'
+        if scheme == "binned_stratified" and task != "regression":
+            yield f'folds.scheme = "{scheme}" is for regression tasks'
 
 
 class Recipe(Strict):
@@ -125,6 +251,15 @@ def read_competition(workspace: Workspace, slug: str) -> Competition:
     return _validate(Competition, {"slug": slug, **_read_toml(path)}, source=str(path))
 
 
+def check_facts(values: dict[str, Any]) -> Competition:
+    """The competition of facts that do not come from its file as they are.
+
+    Raises:
+        KitsolveError: they do not fit together.
+    """
+    return _validate(Competition, values, source=f"the facts of {values['slug']}")
+
+
 def read_recipe(workspace: Workspace, slug: str, name: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe `name` of `slug`, with what it extends and the overrides ("lr=1e-3") applied.
 
@@ -151,6 +286,19 @@ def load_prepare(workspace: Workspace, slug: str) -> ModuleType | None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def require_prepare(workspace: Workspace, slug: str, name: str) -> Callable[..., Any]:
+    """The function `name` of the competition's prepare.py.
+
+    Raises:
+        KitsolveError: there is none.
+    """
+    found: Callable[..., Any] | None = getattr(load_prepare(workspace, slug), name, None)
+    if found is None:
+        path = workspace.competition(slug) / "prepare.py"
+        raise KitsolveError(f"{path} has no function {name}.", hint=f"write it, as the facts say prepare:{name}.")
+    return found
 
 
 def _recipe_layers(own: Path, name: str) -> list[dict[str, Any]]:
@@ -212,21 +360,32 @@ def _validate(model: type[Settings], values: dict[str, Any], *, source: str) -> 
 def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     """The first mistake as a problem and its repair; an unknown key first, since a typo also leaves its key missing."""
     first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    where = [str(part) for part in first["loc"] if not isinstance(part, int)]
+    # A value that may be of several types has their names on its way.
+    where = [part for part in first["loc"] if isinstance(part, str) and part.isidentifier() and part not in TYPES]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
         known = _fields_at(model, where[:-1])
         return f"unknown key {key!r}.", f"the nearest known keys are: {nearest(where[-1], known)}."
     if first["type"] == "missing":
         return f"the key {key!r} is missing.", f"add {where[-1]} = …"
-    return f"{key} = {first['input']!r}: {first['msg']}.", f"correct the value of {key}."
+    message = first["msg"].removeprefix("Value error, ")
+    if isinstance(first["input"], dict):  # several keys together
+        return f"{key}: {message}." if key else f"{message}.", "correct these keys."
+    return f"{key} = {first['input']!r}: {message}.", f"correct the value of {key}."
+
+
+TYPES = ("str", "LabelList")
 
 
 def _fields_at(model: type[BaseModel], where: Sequence[str]) -> Mapping[str, object]:
     """The fields of the table that `where` leads to."""
     for key in where:
-        nested = model.model_fields[key].annotation
-        assert isinstance(nested, type)
-        assert issubclass(nested, BaseModel)
-        model = nested
+        annotation = model.model_fields[key].annotation
+        nested = [kind for kind in (annotation, *get_args(annotation)) if _is_model(kind)]
+        assert nested, f"{key} holds no table"
+        model = nested[0]
     return model.model_fields
+
+
+def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)

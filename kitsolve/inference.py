@@ -11,13 +11,18 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import json
+import math
 import os
+import re
+import shutil
+import tempfile
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,11 +33,12 @@ import pandas as pd
 import timm
 import torch
 import torchvision
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-BUNDLE_FORMAT = 1
+BUNDLE_FORMAT = 2
 
 
 # ------------------------------------------------------------------------------------------------ the bundle
@@ -42,7 +48,8 @@ BUNDLE_FORMAT = 1
 class Preprocessing:
     """How an image becomes a model's input: squashed to a square of `image_size` px, scaled to [0, 1], normalised.
 
-    `mean` and `std` are per channel, RGB, of values in [0, 1]. `interpolation` serves enlarging; shrinking averages.
+    `mean` and `std` are per channel (RGB where there are three) of values in [0, 1]. `interpolation` serves enlarging;
+    shrinking averages.
     """
 
     image_size: int
@@ -50,13 +57,24 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
 
+    @property
+    def channels(self) -> int:
+        """The number of channels."""
+        return len(self.mean)
+
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One trained state_dict: its backbone, its input, views and precision, its file, its share in the ensemble."""
+    """One trained state_dict: its backbone, its input, views and precision, its file, its share in the ensemble.
+
+    `num_classes` is the number of logits, `num_features` that of the numbers given beside the image; `activation` is a
+    key of ACTIVATIONS.
+    """
 
     backbone: str
     num_classes: int
+    num_features: int
+    activation: str
     preprocessing: Preprocessing
     tta: str
     precision: str
@@ -66,12 +84,64 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Feature:
+    """A column given to the model: a number, standardised, or one of `categories`, one-hot; an empty cell is neither.
+
+    A number also has an indicator of whether it is known.
+    """
+
+    name: str
+    mean: float
+    std: float
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Split:
+    """The test split: the image template over its columns, and the files (CSV, JSON) that add columns by `id`.
+
+    `arrays`: keys of JSON records that hold images as numbers; see `write_arrays`.
+    """
+
+    image: str
+    files: tuple[str, ...]
+    id: str
+    encoding: str
+    arrays: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How the ensemble's activated outputs become predictions; see `decode`.
+
+    `thresholds`: multilabel: one, or one a label; ordinal: the cut points between neighbouring classes; retrieval: the
+    probability below which the unknown label comes first. `clip`: probabilities stay within [clip, 1 - clip].
+    `scale`: a value is the first plus the second times the output; `bounds`: it stays within them.
+    """
+
+    task: str
+    thresholds: tuple[float, ...] = ()
+    clip: float = 0.0
+    top_k: int = 5
+    scale: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
 class SubmissionRules:
-    """What the competition accepts: `kind`, the sample file's name, and the classes in the order of the probs."""
+    """What the competition accepts: `kind`, the sample file's name, and the classes in the order of the outputs.
+
+    `unknown` is a further label that ranks have; `bounds` of values; `whole_rows`: probabilities of a row sum to 1.
+    """
 
     kind: str
     sample: str
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...] = ()
+    separator: str = " "
+    top_k: int = 5
+    unknown: str | None = None
+    bounds: tuple[float, float] | None = None
+    whole_rows: bool = False
 
 
 @dataclass(frozen=True)
@@ -81,7 +151,10 @@ class Bundle:
     format: int
     name: str
     competition: str
-    test_image: str
+    archives: tuple[str, ...]
+    test: Split
+    features: tuple[Feature, ...]
+    decoder: Decoder
     submission: SubmissionRules
     batch_size: int
     models: tuple[ModelSpec, ...]
@@ -96,19 +169,24 @@ def parse_bundle(values: Mapping[str, Any]) -> Bundle:
     """
     if values.get("format") != BUNDLE_FORMAT:
         raise ValueError(f"bundle.json has format {values.get('format')}; this code reads format {BUNDLE_FORMAT}.")
+    parsed: Bundle = _parse(Bundle, {**values, "card": {}})
+    return replace(parsed, card=values["card"])
+
+
+def _parse(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what `kind` is)
+    """The dataclass `kind` of what JSON holds: lists become tuples, objects the dataclass that the field names."""
+    nested = {"preprocessing": Preprocessing, "models": ModelSpec, "features": Feature}
+    nested |= {"test": Split, "decoder": Decoder, "submission": SubmissionRules}
+
+    def convert(name: str, value: Any) -> Any:  # noqa: ANN401
+        if isinstance(value, Mapping) and name in nested:
+            return _parse(nested[name], value)
+        return tuple(convert(name, item) for item in value) if isinstance(value, list) else value
+
     try:
-        models = tuple(_parse_model(model) for model in values["models"])
-        rules = values["submission"]
-        rules = SubmissionRules(**{**rules, "class_names": tuple(rules["class_names"])})
-        return Bundle(**{**values, "models": models, "submission": rules})
-    except (KeyError, TypeError) as error:
+        return kind(**{name: convert(name, value) for name, value in values.items()})
+    except TypeError as error:
         raise ValueError(f"bundle.json does not fit this code: {error}.") from error
-
-
-def _parse_model(values: Mapping[str, Any]) -> ModelSpec:
-    prep = values["preprocessing"]
-    prep = Preprocessing(**{**prep, "mean": tuple(prep["mean"]), "std": tuple(prep["std"])})
-    return ModelSpec(**{**values, "preprocessing": prep})
 
 
 def read_bundle(folder: Path) -> Bundle:
@@ -128,11 +206,13 @@ def read_bundle(folder: Path) -> Bundle:
 CV2_INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
-def read_image(path: Path | str) -> np.ndarray:
-    """The image as (height, width, 3) uint8, RGB; grey images get three equal channels.
+def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
+    """The image as (height, width, channels) uint8: RGB, grey (1), or what an array file (.npy) holds.
+
+    Grey images get three equal channels, transparency is dropped, 16 bits become 8, a camera's orientation is applied.
 
     Raises:
-        ValueError: missing, empty, truncated or no image; names the file.
+        ValueError: missing, empty, truncated, no image, or not of so many channels; names the file.
     """
     try:
         encoded = np.fromfile(path, dtype=np.uint8)
@@ -140,6 +220,16 @@ def read_image(path: Path | str) -> np.ndarray:
         raise ValueError(f"image {path} cannot be read: {error.strerror or error}.") from error
     if encoded.size == 0:
         raise ValueError(f"image {path} is empty (0 bytes).")
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".npy":
+        return _read_array(path, channels)
+    image = _read_dicom(path) if suffix in (".dcm", ".dicom") else _decode(encoded, path)
+    if channels not in (1, 3):
+        raise ValueError(f"image {path} has colours, not the {channels} channels that the competition's file names.")
+    return image if channels == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def _decode(encoded: np.ndarray, path: Path | str) -> np.ndarray:
     try:
         image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
     except cv2.error:  # a damaged header can trip cv2's own checks; Pillow has the last word
@@ -150,9 +240,54 @@ def read_image(path: Path | str) -> np.ndarray:
 def _read_with_pillow(path: Path | str) -> np.ndarray:
     try:
         with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
+            if image.mode.startswith("I;16"):  # convert() would cut these off at 255
+                return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, axis=-1)
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises SyntaxError on broken files
         raise ValueError(f"image {path} is damaged or no image: {error}.") from error
+
+
+def _read_array(path: Path | str, channels: int) -> np.ndarray:
+    """An array file, channels first or last."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"image {path} is damaged or no array: {error}.") from error
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim == 3 and array.shape[-1] != channels:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 3 or array.shape[-1] != channels:
+        raise ValueError(f"image {path} has the shape {array.shape}; the competition's file names {channels} channels.")
+    return np.ascontiguousarray(array) if array.dtype == np.uint8 else _to_uint8(array, path)
+
+
+def _read_dicom(path: Path | str) -> np.ndarray:
+    """A DICOM image as RGB, through its own window where it has one; MONOCHROME1 (white is low) is inverted."""
+    try:
+        from pydicom import dcmread
+        from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    except ImportError as error:
+        raise ValueError(f'image {path} is DICOM: `pip install "kitsolve[dicom]"` reads it ({error}).') from error
+    try:
+        dataset = dcmread(path)
+        pixels = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+    except Exception as error:  # pydicom and its decoders raise of every kind for a damaged file
+        raise ValueError(f"image {path} is damaged or no DICOM image: {error}.") from error
+    image: np.ndarray = pixels if pixels.dtype == np.uint8 else _to_uint8(pixels, path)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        image = 255 - image
+    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
+
+
+def _to_uint8(array: np.ndarray, path: Path | str) -> np.ndarray:
+    """Numbers of any range: the 1st to the 99th percentile of the image become 0 to 255."""
+    numbers = array.astype(np.float32)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        raise ValueError(f"image {path} holds no number.")
+    low, high = np.percentile(finite, (1, 99))
+    scaled = (np.nan_to_num(numbers, nan=low) - low) * (255 / max(float(high - low), 1e-6))
+    return np.asarray(np.rint(scaled.clip(0, 255)), dtype=np.uint8)
 
 
 def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -165,8 +300,9 @@ def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
         return image
     shrinks = min(image.shape[:2]) > size
     how = cv2.INTER_AREA if shrinks else CV2_INTERPOLATION[preprocessing.interpolation]
-    resized: np.ndarray = cv2.resize(image, (size, size), interpolation=how)
-    return resized
+    parts = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]  # cv2 resizes 4 channels at most
+    resized = [cv2.resize(part, (size, size), interpolation=how).reshape(size, size, -1) for part in parts]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=-1)
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -181,12 +317,12 @@ def iter_batches(
 ) -> Iterator[list[Tensor]]:
     """Batches of decoded images in the order of `paths`, two batches ahead of their use.
 
-    Every image is read once; each batch holds one uint8 tensor (images, height, width, 3) for each of `kinds`.
+    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`.
     Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
     """
 
     def read_all(path: Path) -> list[np.ndarray]:
-        image = read_image(path)
+        image = read_image(path, kinds[0].channels)
         return [resize_image(image, kind) for kind in kinds]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -207,15 +343,29 @@ def iter_batches(
 # ------------------------------------------------------------------------------------------------ models
 
 
-def build_model(backbone: str, num_classes: int, *, image_size: int, pretrained: bool = False) -> nn.Module:
+def build_model(
+    backbone: str,
+    num_classes: int,
+    *,
+    image_size: int,
+    channels: int = 3,
+    num_features: int = 0,
+    pretrained: bool = False,
+) -> nn.Module:
     """A timm ("timm/NAME" or "NAME") or torchvision ("torchvision/NAME") classifier with `num_classes` logits.
+
+    With `num_features` it takes these numbers beside the images.
 
     Raises:
         ValueError: no such backbone, or one that refuses this image size.
     """
+    if num_features:
+        body = build_model(backbone, EMBEDDING, image_size=image_size, channels=channels, pretrained=pretrained)
+        return WithFeatures(body, num_features, num_classes)
     library, _, name = backbone.rpartition("/")
     if library == "torchvision":
-        return _build_torchvision(name, num_classes, image_size=image_size, pretrained=pretrained)
+        model = _build_torchvision(name, num_classes, image_size=image_size, pretrained=pretrained)
+        return model if channels == 3 else _replace_stem(model, channels)
     if library not in ("", "timm"):
         raise ValueError(f"backbone {backbone}: the library must be timm or torchvision.")
     if not timm.is_model(name):
@@ -223,8 +373,29 @@ def build_model(backbone: str, num_classes: int, *, image_size: int, pretrained:
     # Position embeddings and windows of such models are laid out for one size, which must be given.
     fixed = timm.get_pretrained_cfg(name).fixed_input_size
     size = {"img_size": image_size} if fixed else {}
-    model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **size)
+    model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels, **size)
+    assert isinstance(model, nn.Module)
     return model
+
+
+EMBEDDING = 256
+"""Outputs of the backbone where further numbers join it before the head."""
+
+
+class WithFeatures(nn.Module):
+    """A backbone whose embedding and an embedding of further numbers go into one linear head."""
+
+    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.features = nn.Sequential(nn.Linear(num_features, EMBEDDING // 4), nn.SiLU())
+        self.head = nn.Linear(EMBEDDING + EMBEDDING // 4, num_classes)
+
+    def forward(self, images: Tensor, features: Tensor) -> Tensor:
+        """(images, channels, height, width) and (images, features) -> (images, classes) logits."""
+        joined = [nn.functional.silu(self.backbone(images)), self.features(features)]
+        logits: Tensor = self.head(torch.cat(joined, dim=1))
+        return logits
 
 
 def _build_torchvision(name: str, num_classes: int, *, image_size: int, pretrained: bool) -> nn.Module:
@@ -236,6 +407,15 @@ def _build_torchvision(name: str, num_classes: int, *, image_size: int, pretrain
         options |= {"aux_logits": False} | ({} if pretrained else {"init_weights": True})
     model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
     return _replace_head(model, num_classes)
+
+
+def _replace_stem(model: nn.Module, channels: int) -> nn.Module:
+    """Let a torchvision model take `channels` instead of RGB; its weights are repeated as timm does for `in_chans`."""
+    stem = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    weight = timm.models.adapt_input_conv(channels, stem.weight.detach())
+    stem.in_channels, stem.weight = channels, nn.Parameter(weight)
+    vars(model)["transform_input"] = False  # GoogLeNet and Inception would take the colours apart
+    return model
 
 
 def _replace_head(model: nn.Module, num_classes: int) -> nn.Module:
@@ -266,7 +446,13 @@ def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module
         raise ValueError(f"{path} is missing from the bundle.")
     if file_sha256(path) != spec.sha256:
         raise ValueError(f"{path} is not the file that was exported: its sha256 differs.")
-    model = build_model(spec.backbone, spec.num_classes, image_size=spec.preprocessing.image_size)
+    model = build_model(
+        spec.backbone,
+        spec.num_classes,
+        image_size=spec.preprocessing.image_size,
+        channels=spec.preprocessing.channels,
+        num_features=spec.num_features,
+    )
     try:
         model.load_state_dict(with_versions(load_file(path), model), strict=True)
     except RuntimeError as error:
@@ -376,6 +562,13 @@ TTA: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 }
 
 
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda logits: logits.softmax(1),
+    "sigmoid": torch.sigmoid,
+    "identity": identity,
+}
+
+
 @dataclass(frozen=True)
 class Member:
     """A model of the ensemble, in evaluation mode on its device; only the ratio of the weights matters."""
@@ -385,12 +578,14 @@ class Member:
     tta: str
     dtype: torch.dtype
     weight: float = 1.0
+    activation: str = "softmax"
 
 
 def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
     """The model of a spec, ready to predict on `device`."""
     dtype = choose_dtype(spec.precision, device.type, has_bfloat16=has_bfloat16(device))
-    return Member(load_model(spec, folder, device), spec.preprocessing, spec.tta, dtype, spec.weight)
+    model = load_model(spec, folder, device)
+    return Member(model, spec.preprocessing, spec.tta, dtype, spec.weight, spec.activation)
 
 
 @torch.inference_mode()
@@ -398,25 +593,29 @@ def predict_probs(
     members: Sequence[Member],
     paths: Sequence[Path],
     *,
+    features: np.ndarray | None = None,
     device: torch.device,
     batch_size: int,
     workers: int,
     report: Callable[[int], object] = lambda images: None,
 ) -> np.ndarray:
-    """Weighted mean over the members of the mean over their TTA views of the softmax probabilities.
+    """Weighted mean over the members of the mean over their TTA views of the activated outputs.
 
     Args:
         paths: the images; each is read once for all members and views.
+        features: (images, features) float32 for models that take them.
         report: called with the number of images done after every batch.
 
     Returns:
-        (images, classes) float32, in the order of `paths`; rows sum to 1.
+        (images, outputs) float32, in the order of `paths`.
     """
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
     batches: list[Tensor] = []
-    for sized in iter_batches(paths, kinds, batch_size=batch_size, workers=workers):
+    for number, sized in enumerate(iter_batches(paths, kinds, batch_size=batch_size, workers=workers)):
         inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
-        probs = torch.stack([_mean_over_views(member, inputs[member.preprocessing]) for member in members])
+        rows = slice(number * batch_size, number * batch_size + len(sized[0]))
+        beside = () if features is None else (torch.from_numpy(features[rows]).to(device),)
+        probs = torch.stack([_mean_over_views(member, inputs[member.preprocessing], beside) for member in members])
         batches.append(blend(probs, torch.tensor([member.weight for member in members])).cpu())
         report(len(sized[0]))
     if not batches:
@@ -424,12 +623,12 @@ def predict_probs(
     return torch.cat(batches).numpy()
 
 
-def _mean_over_views(member: Member, images: Tensor) -> Tensor:
-    """(images, classes) float32: float16 sums would lose digits."""
+def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...]) -> Tensor:
+    """(images, outputs) float32: float16 sums would lose digits."""
     views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta]]
     with autocast(images.device, member.dtype):
-        logits = [member.model(view) for view in views]
-    return torch.stack([view.float().softmax(1) for view in logits]).mean(0)
+        logits = [member.model(view, *beside) for view in views]
+    return torch.stack([ACTIVATIONS[member.activation](view.float()) for view in logits]).mean(0)
 
 
 def blend(probs: Tensor, weights: Tensor) -> Tensor:
@@ -451,7 +650,7 @@ def blend(probs: Tensor, weights: Tensor) -> Tensor:
     return torch.einsum("m,mic->ic", shares, probs)
 
 
-# ------------------------------------------------------------------------------------------------ submission
+# ------------------------------------------------------------------------------------------------ the test set
 
 
 def read_sample(input_dir: Path, rules: SubmissionRules) -> pd.DataFrame:
@@ -463,13 +662,62 @@ def read_sample(input_dir: Path, rules: SubmissionRules) -> pd.DataFrame:
     path = input_dir / rules.sample
     if not path.is_file():
         raise ValueError(f"the sample submission {path} is missing.")
-    sample = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    sample = read_rows(path)
     if sample.empty:
         raise ValueError(f"the sample submission {path} has no rows.")
     ids = sample.iloc[:, 0]
     if ids.duplicated().any():
         raise ValueError(f"the sample submission {path} names id {ids[ids.duplicated()].iloc[0]!r} twice.")
     return sample
+
+
+def read_rows(path: Path, encoding: str = "utf-8", key: str = "images") -> pd.DataFrame:
+    """A CSV table, or the objects of a JSON list, as strings: 0012 and 1e5 are names, an empty cell is "".
+
+    A JSON object stands for the list under `key`, or for columns.
+    """
+    if path.suffix.lower() != ".json":
+        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
+        table: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
+        return table
+    value = json.loads(path.read_text(encoding=encoding))
+    return as_text(value.get(key, value) if isinstance(value, dict) else value)
+
+
+def as_text(records: Any) -> pd.DataFrame:  # noqa: ANN401  (parsed JSON)
+    """A list of JSON objects, or an object of columns, as a table of strings; lists and objects in cells are left out.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    table = pd.DataFrame(records, dtype=object)
+    nested = [name for name in table if isinstance(next(iter(table[name]), None), (list, dict))]
+    return table.drop(columns=nested).map(lambda cell: "" if cell is None or cell != cell else str(cell))
+
+
+def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split) -> pd.DataFrame:
+    """The sample's ids, and the columns that the test set's files add; without files the sample itself.
+
+    Raises:
+        ValueError: a file is missing, or lacks an id.
+    """
+    ids = sample.iloc[:, [0]]
+    if not test.files:
+        return sample
+    missing = [name for name in test.files if not (input_dir / name).is_file()]
+    if missing:
+        raise ValueError(f"{input_dir / missing[0]} is missing.")
+    added = pd.concat([read_rows(input_dir / name, test.encoding) for name in test.files], ignore_index=True)
+    if test.id not in added:
+        raise ValueError(f"{test.files[0]} has no column {test.id!r}, only {list(added)}.")
+    added = added.drop_duplicates(test.id).set_index(test.id)
+    lacking = ~ids.iloc[:, 0].isin(added.index)
+    if lacking.any():
+        raise ValueError(
+            f"{test.files[0]} lacks {lacking.sum()} of {len(ids)} ids, first: {ids[lacking].iloc[0, 0]!r}."
+        )
+    rows = added.loc[ids.iloc[:, 0]].reset_index().drop(columns=ids.columns, errors="ignore")
+    return pd.concat([ids.reset_index(drop=True), rows], axis=1)
 
 
 def image_paths(rows: pd.DataFrame, template: str) -> list[str]:
@@ -486,22 +734,167 @@ def image_paths(rows: pd.DataFrame, template: str) -> list[str]:
         ) from error
 
 
-def make_submission(sample: pd.DataFrame, probs: np.ndarray, rules: SubmissionRules) -> pd.DataFrame:
+def find_images(
+    input_dir: Path, paths: Sequence[str], archives: Sequence[str], scratch: Path, *, test: Split | None = None
+) -> list[Path]:
+    """The images' files; those inside of an archive, which Kaggle leaves packed, or of JSON go to `scratch` first."""
+    folders = {}
+    for name in archives:
+        place = re.sub(r"(\.tar)?\.\w+$", "", name)
+        needed = any(path.startswith(f"{place}/") for path in paths)
+        if needed and not (input_dir / place).is_dir() and (input_dir / name).is_file():
+            folders[f"{place}/"] = _unpack(input_dir / name, scratch / place)
+    if test is not None and test.arrays and not (input_dir / ARRAYS).is_dir():
+        folders[f"{ARRAYS}/"] = scratch / ARRAYS
+        for name in test.files:
+            write_arrays(input_dir / name, scratch / ARRAYS, test)
+
+    def find(path: str) -> Path:
+        for place, folder in folders.items():
+            if path.startswith(place):
+                return folder / path.removeprefix(place)
+        return input_dir / path
+
+    return [find(path) for path in paths]
+
+
+ARRAYS = "arrays"
+"""The folder of images that come out of JSON records."""
+
+
+def write_arrays(path: Path, folder: Path, split: Split) -> None:
+    """Images that are numbers in JSON records become FOLDER/ID.npy: (keys, height, width); a flat list is a square.
+
+    Raises:
+        ValueError: a record without one of the keys, or a list that is no image; names the record.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in json.loads(path.read_text(encoding=split.encoding)):
+        try:
+            planes = [np.asarray(record[key], dtype=np.float32) for key in split.arrays]
+            side = math.isqrt(planes[0].size)
+            planes = [plane.reshape(side, side) if plane.ndim == 1 else plane for plane in planes]
+            np.save(folder / f"{record[split.id]}.npy", np.stack(planes))
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"{path}: the record {record.get(split.id)!r} holds no image: {error}.") from error
+
+
+def _unpack(archive: Path, target: Path) -> Path:
+    """Unpack a zip or tar archive; gives the folder inside that is named like it, where it has one."""
+    # A zip's members cannot leave the target; a tar's need the filter.
+    options: dict[str, Any] = {} if archive.suffix == ".zip" else {"filter": "data"}
+    shutil.unpack_archive(archive, target, **options)
+    inner = target / target.name
+    return inner if inner.is_dir() and len(os.listdir(target)) == 1 else target
+
+
+def encode_features(rows: pd.DataFrame, features: Sequence[Feature]) -> np.ndarray:
+    """(rows, numbers) float32; see Feature.
+
+    Raises:
+        ValueError: the rows lack a column.
+    """
+    columns = []
+    for feature in features:
+        if feature.name not in rows:
+            raise ValueError(f"the test rows have no column {feature.name!r}, only {list(rows)}.")
+        if feature.categories:
+            columns += [(rows[feature.name] == category).to_numpy() for category in feature.categories]
+        else:
+            numbers = pd.to_numeric(rows[feature.name], errors="coerce").to_numpy(dtype=float)
+            known = np.isfinite(numbers)
+            columns += [np.where(known, (numbers - feature.mean) / feature.std, 0.0), known]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+# ------------------------------------------------------------------------------------------------ submission
+
+Predictions = NDArray[Any]
+FORMS = {
+    "label": "labels",
+    "probability": "probs",
+    "class_probabilities": "probs",
+    "label_list": "labels",
+    "top_k": "ranking",
+    "value": "values",
+}
+"""Kind of submission -> the form of predictions that it shows."""
+
+
+def decode(outputs: np.ndarray, decoder: Decoder, form: str) -> Predictions:
+    """Predictions of the activated outputs.
+
+    Args:
+        outputs: (rows, outputs): probabilities of the classes (softmax) or labels (sigmoid); of an ordinal task
+            P(class > k) for k = 0..classes-2; of a regression one number.
+        form: "probs": (rows, classes) float64. "labels": (rows,) class indices, or (rows, labels) bool of a multilabel
+            task. "values": (rows,) float64. "ranking": (rows, top_k) class indices, best first, in which the number of
+            classes stands for the unknown label.
+    """
+    exact: Predictions = outputs.astype(np.float64)
+    if form == "values":
+        low, high = decoder.bounds or (-np.inf, np.inf)
+        return np.asarray(np.clip(decoder.scale[0] + decoder.scale[1] * exact.sum(axis=1), low, high))
+    if form == "ranking":
+        return _rank(exact, decoder)
+    return _label(exact, decoder) if form == "labels" else _normalise_probs(exact, decoder)
+
+
+def _label(outputs: Predictions, decoder: Decoder) -> Predictions:
+    if decoder.task == "ordinal":
+        cuts = decoder.thresholds or np.arange(outputs.shape[1]) + 0.5
+        return np.asarray(np.searchsorted(np.asarray(cuts), outputs.sum(axis=1)))
+    if decoder.task == "multilabel":
+        return np.asarray(outputs > (decoder.thresholds or (0.5,)))
+    if decoder.task == "binary" and decoder.thresholds:
+        return (outputs[:, 1] > decoder.thresholds[0]).astype(np.int64)
+    return np.asarray(outputs.argmax(axis=1))
+
+
+def _normalise_probs(outputs: Predictions, decoder: Decoder) -> Predictions:
+    low, high = decoder.clip, 1 - decoder.clip
+    if decoder.task == "multilabel":
+        return outputs.clip(low, high)
+    if decoder.task == "ordinal":  # P(class > k) falls with k where a model is of one mind
+        falling = np.minimum.accumulate(outputs, axis=1)
+        edges = np.column_stack([np.ones(len(falling)), falling, np.zeros(len(falling))])
+        outputs = edges[:, :-1] - edges[:, 1:]
+    # Rows must sum to 1 more exactly than float32 has digits for.
+    clipped = (outputs / outputs.sum(axis=1, keepdims=True)).clip(low, high)
+    return np.asarray(clipped / clipped.sum(axis=1, keepdims=True))
+
+
+def _rank(probs: np.ndarray, decoder: Decoder) -> Predictions:
+    """The most probable classes, best first; the unknown label stands before those below its threshold."""
+    k = min(decoder.top_k, probs.shape[1] + bool(decoder.thresholds))
+    if decoder.thresholds:
+        probs = np.column_stack([probs, np.full(len(probs), decoder.thresholds[0])])
+    best = np.argpartition(-probs, k - 1, axis=1)[:, :k]
+    order = np.argsort(-np.take_along_axis(probs, best, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(best, order, axis=1)
+
+
+def make_submission(sample: pd.DataFrame, predictions: np.ndarray, rules: SubmissionRules) -> pd.DataFrame:
     """The sample with its values replaced: columns, order and ids are right by construction.
 
     Args:
-        probs: (rows of the sample, classes), in the order of `rules.class_names`.
+        predictions: as `decode` gives them in the kind's form, a row for each of the sample's.
     """
     submission = sample.copy()
-    names = np.array(rules.class_names, dtype=object)
-    # Rows must sum to 1 more exactly than float32 has digits for.
-    exact = probs.astype(np.float64) / probs.astype(np.float64).sum(axis=1, keepdims=True)
+    names = np.array([*rules.class_names, rules.unknown], dtype=object)
+    column = sample.columns[1]
     if rules.kind == "label":
-        submission[sample.columns[1]] = names[exact.argmax(axis=1)]
+        submission[column] = names[predictions]
     elif rules.kind == "probability":
-        submission[sample.columns[1]] = exact[:, -1]
+        submission[column] = predictions[:, -1]
     elif rules.kind == "class_probabilities":
-        submission[list(rules.class_names)] = exact
+        submission[list(rules.class_names)] = predictions
+    elif rules.kind == "label_list":
+        submission[column] = [rules.separator.join(names[:-1][row]) for row in predictions]
+    elif rules.kind == "top_k":
+        submission[column] = [rules.separator.join(names[row]) for row in predictions]
+    elif rules.kind == "value":
+        submission[column] = predictions
     else:
         raise ValueError(f"unknown kind of submission {rules.kind!r}.")
     return submission
@@ -526,32 +919,41 @@ def check_submission(submission: pd.DataFrame, sample: pd.DataFrame, rules: Subm
     for problem, odd in (("lacks", set(expected) - set(ids)), ("has the unknown", set(ids) - set(expected))):
         if odd:
             raise ValueError(f"the submission {problem} {len(odd)} of {len(expected)} ids, first: {min(odd)!r}.")
-    values = submission.iloc[:, 1:]
-    if rules.kind == "label":
-        _check_labels(ids, values, rules)
+    if rules.kind in FORMS:
+        _check_values(ids, submission.iloc[:, 1:], rules)
+
+
+def _check_values(ids: pd.Series, values: pd.DataFrame, rules: SubmissionRules) -> None:
+    if rules.kind in ("label", "label_list", "top_k"):
+        problems = _problems_of_labels(values.iloc[:, 0], rules)
     else:
-        _check_probabilities(ids, values, whole_rows=rules.kind == "class_probabilities")
+        problems = _problems_of_numbers(values, rules)
+    for row, problem in problems:
+        raise ValueError(f"row {row + 2}, id {ids.iloc[row]!r}: {problem}.")
 
 
-def _check_labels(ids: pd.Series, values: pd.DataFrame, rules: SubmissionRules) -> None:
-    unknown = ~values.iloc[:, 0].isin(rules.class_names)
-    if unknown.any():
-        row = int(np.flatnonzero(unknown)[0])
-        raise ValueError(f"row {row + 2}, id {ids.iloc[row]!r}: {values.iloc[row, 0]!r} is none of the classes.")
+def _problems_of_labels(cells: pd.Series, rules: SubmissionRules) -> Iterator[tuple[int, str]]:
+    known = {*rules.class_names, *([rules.unknown] if rules.unknown else [])}
+    most = {"label": 1, "label_list": len(known), "top_k": rules.top_k}[rules.kind]
+    for row, cell in enumerate(cells):
+        labels = [cell] if rules.kind == "label" else [label for label in cell.split(rules.separator) if label]
+        odd = [label for label in labels if label not in known]
+        if odd:
+            yield row, f"{odd[0]!r} is none of the classes"
+        elif len(set(labels)) < len(labels) or len(labels) > most:
+            yield row, f"{cell!r} names a class twice, or more than {most}"
+        elif not labels and rules.kind == "top_k":
+            yield row, "there is no class"
 
 
-def _check_probabilities(ids: pd.Series, values: pd.DataFrame, *, whole_rows: bool) -> None:
+def _problems_of_numbers(values: pd.DataFrame, rules: SubmissionRules) -> Iterator[tuple[int, str]]:
+    low, high = (rules.bounds or (-np.inf, np.inf)) if rules.kind == "value" else (0.0, 1.0)
     numbers = values.apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
-    wrong = ~((numbers >= 0) & (numbers <= 1)).all(axis=1)  # NaN compares false
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise ValueError(f"row {row + 2}, id {ids.iloc[row]!r}: {values.iloc[row].tolist()} is not within 0 and 1.")
-    off = np.abs(numbers.sum(axis=1) - 1) > 1e-6
-    if whole_rows and off.any():
-        row = int(np.flatnonzero(off)[0])
-        raise ValueError(
-            f"row {row + 2}, id {ids.iloc[row]!r}: the probabilities sum to {numbers[row].sum():.8f}, not 1."
-        )
+    for row in np.flatnonzero(~((numbers >= low) & (numbers <= high) & np.isfinite(numbers)).all(axis=1)):
+        yield int(row), f"{values.iloc[row].tolist()} is not within {low:g} and {high:g}"
+    if rules.whole_rows:
+        for row in np.flatnonzero(np.abs(numbers.sum(axis=1) - 1) > 1e-6):
+            yield int(row), f"the probabilities sum to {numbers[row].sum():.8f}, not 1"
 
 
 def find_input(root: Path, name: str, marker: str) -> Path:
@@ -599,20 +1001,39 @@ def predict_bundle(
     bundle = read_bundle(bundle_dir)
     device = device or choose_device()
     sample = read_sample(input_dir, bundle.submission)
-    paths = [input_dir / path for path in image_paths(sample, bundle.test_image)]
+    rows = join_rows(sample, input_dir, bundle.test)
     members = [load_member(spec, bundle_dir, device) for spec in bundle.models]
-    probs = predict_probs(
-        members,
-        paths,
-        device=device,
-        batch_size=bundle.batch_size,
-        workers=os.cpu_count() or 1,
-        report=report,
-    )
-    write_submission(make_submission(sample, probs, bundle.submission), output)
-    submission = pd.read_csv(output, dtype=str, keep_default_na=False)
-    check_submission(submission, sample, bundle.submission)
-    return submission
+    with tempfile.TemporaryDirectory() as scratch:
+        probs = predict_probs(
+            members,
+            find_images(
+                input_dir, image_paths(rows, bundle.test.image), bundle.archives, Path(scratch), test=bundle.test
+            ),
+            features=encode_features(rows, bundle.features) if bundle.features else None,
+            device=device,
+            batch_size=bundle.batch_size,
+            workers=os.cpu_count() or 1,
+            report=report,
+        )
+    if bundle.submission.kind == "prepare:submission":
+        submission = _load_prepare(bundle_dir).submission(sample, probs, bundle.submission.class_names)
+    else:
+        predictions = decode(probs, bundle.decoder, FORMS[bundle.submission.kind])
+        submission = make_submission(sample, predictions, bundle.submission)
+    write_submission(submission, output)
+    written = pd.read_csv(output, dtype=str, keep_default_na=False)
+    check_submission(written, sample, bundle.submission)
+    return written
+
+
+def _load_prepare(bundle_dir: Path) -> Any:  # noqa: ANN401  (a module)
+    """The competition's own prepare.py, which the bundle carries."""
+    spec = importlib.util.spec_from_file_location("prepare", bundle_dir / "prepare.py")
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{bundle_dir / 'prepare.py'} cannot be read.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def write_submission(submission: pd.DataFrame, output: Path) -> None:

@@ -89,6 +89,11 @@ class Kaggle:
             call(self._bare("competitions", "get_competition", competition_name=slug), self._competition(slug))
         )
 
+    def pages(self, slug: str) -> dict[str, str]:
+        """The competition's own pages: name (description, evaluation, rules, …) -> text."""
+        found = call(partial(self.api.competition_list_pages, slug), self._competition(slug))
+        return {page.name: page.content for page in found or []}
+
     def allowance(self, slug: str) -> Allowance:
         """How often this team may still submit today."""
         limits = call(partial(self.api.competition_get_submission_limits, slug), self._competition(slug))

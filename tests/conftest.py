@@ -12,6 +12,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import cv2
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +20,10 @@ import torch
 from fake_kaggle import TOKEN, FakeKaggle, start, zipped
 
 from kitsolve.workspace import Workspace
+
+# A busy machine is no failure.
+hypothesis.settings.register_profile("kitsolve", deadline=None)
+hypothesis.settings.load_profile("kitsolve")
 
 COMPETITION = """
 title  = "Shades of grey"

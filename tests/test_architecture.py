@@ -24,7 +24,7 @@ FLOORS = {
     "submission": 6,
     "cli": 7,
 }
-ON_KAGGLE = {"torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors"} | set(
+ON_KAGGLE = {"torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors", "pydicom"} | set(
     sys.stdlib_module_names
 )
 MODULES = [

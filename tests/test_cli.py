@@ -14,7 +14,7 @@ from kitsolve import cli
 from kitsolve.cli import app
 from kitsolve.errors import KitsolveError
 
-CV_KEYS = {"metric", "folds", "mean", "std", "pooled", "oof_rows", "train_rows"}
+CV_KEYS = {"metric", "folds", "mean", "std", "pooled", "oof_rows", "train_rows", "plain"}
 
 
 def call(root, *words):

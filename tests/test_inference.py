@@ -15,6 +15,7 @@ from torch import nn
 from kitsolve import inference
 from kitsolve.inference import (
     TTA,
+    Decoder,
     Member,
     Preprocessing,
     SubmissionRules,
@@ -22,6 +23,7 @@ from kitsolve.inference import (
     build_model,
     check_submission,
     choose_dtype,
+    decode,
     find_input,
     image_paths,
     make_submission,
@@ -156,7 +158,7 @@ def test_neither_batch_size_nor_order_matters(images):
 
 def test_members_with_another_input_size_get_their_own_images_of_one_decode(images, monkeypatch):
     reads = []
-    monkeypatch.setattr(inference, "read_image", lambda path: reads.append(path) or read_image(path))
+    monkeypatch.setattr(inference, "read_image", lambda path, channels: reads.append(path) or read_image(path))
     small, large = PREP, replace(PREP, image_size=12)
     members = [Member(MeanColour(), kind, "none", torch.float32, weight) for kind, weight in ((small, 1), (large, 3))]
     both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2)
@@ -206,8 +208,7 @@ def sample():
 
 
 def test_labels_are_written_in_their_own_words_and_ids_stay_names(sample, tmp_path):
-    probs = np.eye(3)[[2, 0, 1]]
-    submission = make_submission(sample, probs, LABELS)
+    submission = make_submission(sample, np.array([2, 0, 1]), LABELS)
     assert submission.values.tolist() == [["007", "c"], ["1e5", "a"], ["x", "b"]]
     check_submission(submission, sample, LABELS)
 
@@ -220,8 +221,9 @@ def test_the_positive_class_is_the_last(sample):
 
 def test_class_probabilities_sum_to_one_more_exactly_than_float32(tmp_path):
     sample = pd.DataFrame({"id": ["x"], "a": ["0"], "b": ["0"], "c": ["0"]})
-    rules = replace(LABELS, kind="class_probabilities")
-    submission = make_submission(sample, np.array([[0.3, 0.3, 0.4001]], dtype=np.float32), rules)
+    rules = replace(LABELS, kind="class_probabilities", whole_rows=True)
+    probs = decode(np.array([[0.3, 0.3, 0.4001]], dtype=np.float32), Decoder("multiclass"), "probs")
+    submission = make_submission(sample, probs, rules)
     assert submission[["a", "b", "c"]].sum(axis=1).item() == pytest.approx(1, abs=1e-12)
     check_submission(submission.astype(str), sample, rules)
 
@@ -253,7 +255,7 @@ def test_rows_that_do_not_sum_to_one_are_refused():
     sample = pd.DataFrame({"id": ["x", "y"], "a": "0", "b": "0", "c": "0"})
     submission = sample.assign(a=["0.5", "0.5"], b=["0.5", "0.4999"])
     with pytest.raises(ValueError, match="row 3, id 'y': the probabilities sum to 0.9999"):
-        check_submission(submission, sample, replace(LABELS, kind="class_probabilities"))
+        check_submission(submission, sample, replace(LABELS, kind="class_probabilities", whole_rows=True))
 
 
 def test_a_sample_with_the_same_id_twice_is_refused(tmp_path):

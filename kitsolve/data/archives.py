@@ -48,17 +48,22 @@ def unpack(archive: Path, target: Path) -> None:
 def unpack_nested(folder: Path, names: Iterable[str]) -> None:
     """Replace archives below `folder` by what they hold: train.zip becomes train/, with or without a folder of its own.
 
+    What was unpacked before is left as it is.
+
     Raises:
         KitsolveError: one is missing, or see `unpack`.
     """
     for name in names:
         archive = folder / name
+        if not archive.is_file() and archive.with_name(_stem(archive.name)).is_dir():
+            continue
         if not archive.is_file():
             raise KitsolveError(
                 f"the raw files hold no archive {name!r}.", hint="correct archives in competition.toml."
             )
         place = archive.with_name(_stem(archive.name))
         scratch = archive.with_name(f".{archive.name}.unpacked")
+        shutil.rmtree(scratch, ignore_errors=True)  # of a kill
         unpack(archive, scratch)
         inner = scratch / place.name
         wraps = [path.name for path in scratch.iterdir()] == [place.name] and inner.is_dir()

@@ -11,13 +11,17 @@ import albumentations as A  # noqa: E402, N812  (A is its name everywhere in the
 import cv2  # noqa: E402
 
 
-def build_augmentation(preset: str, image_size: int) -> A.Compose:
+def build_augmentation(preset: str, image_size: int, channels: int = 3) -> A.Compose:
     """The preset's transforms; `strict` makes a misspelt argument an error where albumentations would only warn.
 
     none: nothing. light: small shifts, scales, turns and brightness, safe for text and digits. medium: flips as well.
-    heavy: the list that won SIIM-ISIC Melanoma 2020 and has served winners since.
+    heavy: the list that won SIIM-ISIC Melanoma 2020 and has served winners since. Of other channels than RGB the
+    colours' own transforms are left out.
     """
-    return A.Compose(PRESETS[preset](image_size), strict=True)
+    transforms = PRESETS[preset](image_size)
+    if channels != 3:
+        transforms = [transform for transform in transforms if not isinstance(transform, COLOUR)]
+    return A.Compose(transforms, strict=True)
 
 
 def _none(image_size: int) -> list[A.BasicTransform]:
@@ -86,4 +90,5 @@ def _cutout(image_size: int, *, share: float, p: float) -> A.BasicTransform:
     )
 
 
+COLOUR = (A.HueSaturationValue, A.CLAHE)
 PRESETS = {"none": _none, "light": _light, "medium": _medium, "heavy": _heavy}

@@ -28,39 +28,46 @@ def derive_seed(*keys: int) -> int:
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 
-class TrainImages(Dataset[tuple[torch.Tensor, int]]):
-    """Augmented training images by (epoch, row)."""
+class TrainImages(Dataset[tuple[torch.Tensor, ...]]):
+    """Augmented training images by (epoch, row), each with its target and, where there are any, further numbers."""
 
     def __init__(
-        self, paths: Sequence[Path], targets: np.ndarray, *, preprocessing: Preprocessing, augment: str, seed: int
+        self,
+        paths: Sequence[Path],
+        targets: np.ndarray,
+        *,
+        features: np.ndarray | None = None,
+        preprocessing: Preprocessing,
+        augment: str,
+        seed: int,
     ) -> None:
         # Arrays, not lists: reading a list changes reference counts, which copies its pages into every worker.
         self.paths = np.array([str(path) for path in paths])
-        self.targets = targets
+        self.beside = [torch.tensor(array) for array in (targets, features) if array is not None]
         self.preprocessing = preprocessing
-        self.augmentation = build_augmentation(augment, preprocessing.image_size)
+        self.augmentation = build_augmentation(augment, preprocessing.image_size, preprocessing.channels)
         self.seed = seed
-        self.keeps = len(paths) * 3 * preprocessing.image_size**2 <= KEEP_BYTES
+        self.keeps = len(paths) * preprocessing.channels * preprocessing.image_size**2 <= KEEP_BYTES
         self.kept: dict[int, np.ndarray] = {}
 
     def read(self, row: int) -> np.ndarray:
-        """The resized image, (height, width, 3) uint8, for the caller to change."""
+        """The resized image, (height, width, channels) uint8, for the caller to change."""
         if row in self.kept:
             return self.kept[row].copy()  # a transform may work in place
-        image = resize_image(read_image(str(self.paths[row])), self.preprocessing)
+        image = resize_image(read_image(str(self.paths[row]), self.preprocessing.channels), self.preprocessing)
         if self.keeps:
             self.kept[row] = image.copy()
         return image
 
-    def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
-        """(height, width, 3) uint8 and the class index."""
+    def __getitem__(self, key: Key) -> tuple[torch.Tensor, ...]:
+        """(height, width, channels) uint8, the row's target, and its further numbers where there are any."""
         epoch, row = key
         image = self.read(row)
         seed = derive_seed(self.seed, epoch, row)
         # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip and a
         # transposition of equal probability would only ever come together.
         self.augmentation.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return torch.from_numpy(self.augmentation(image=image)["image"]), int(self.targets[row])
+        return torch.from_numpy(self.augmentation(image=image)["image"]), *(array[row] for array in self.beside)
 
     def __len__(self) -> int:
         """Number of rows."""
@@ -94,7 +101,8 @@ def load_batches(
 ) -> Iterator[list[torch.Tensor]]:
     """All batches of all epochs: workers start once and read ahead while an epoch is validated.
 
-    Batches are (images, height, width, 3) uint8 and (images,) int64; the number of workers changes nothing in them.
+    Batches are (images, height, width, channels) uint8, targets, and further numbers where there are any; the number
+    of workers changes nothing in them.
 
     Raises:
         KitsolveError: an image cannot be read; with `hint`.

@@ -6,14 +6,18 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
 from kitsolve.config import Competition, load_prepare, read_competition
 from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, unpack, unpack_nested
-from kitsolve.data.folds import make_folds
+from kitsolve.data.features import fit_features
+from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
-from kitsolve.data.table import make_test_table, make_train_table
+from kitsolve.data.splits import split_rows
+from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
+from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
 
@@ -38,30 +42,42 @@ def fetch(
         keep_archive: leave the downloaded archive on the disk.
     """
     competition = read_competition(workspace, slug)
-    raw = workspace.raw(slug)
     marker = workspace.tables(slug) / "tables.json"
-    if force or not raw.is_dir():
+    if force or not workspace.raw(slug).is_dir():
         marker.unlink(missing_ok=True)
-        if force:
-            shutil.rmtree(workspace.download(slug), ignore_errors=True)
-        _fetch_raw(workspace, competition, source)
+    fetch_raw(workspace, slug, source=source, prepare=load_prepare(workspace, slug), force=force)
+    unpack_nested(workspace.raw(slug), competition.archives)
+    unpack_arrays(workspace.raw(slug), competition)
     if not keep_archive:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
     facts = competition.for_training().model_dump(mode="json")
     if marker.is_file() and (done := read_json(marker))["facts"] == facts:
         return Fetched(**done["fetched"])
-    fetched = _write_tables(workspace, competition)
-    write_json(marker, {"facts": facts, "fetched": asdict(fetched)})
+    fetched, report = _write_tables(workspace, competition)
+    write_json(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report)})
     return fetched
 
 
-def _fetch_raw(workspace: Workspace, competition: Competition, source: Path | None) -> None:
-    """Fill a folder beside raw/SLUG, then rename it: a kill leaves no half of it."""
-    slug = competition.slug
+def fetch_raw(
+    workspace: Workspace,
+    slug: str,
+    *,
+    source: Path | None = None,
+    prepare: ModuleType | None = None,
+    force: bool = False,
+) -> Path:
+    """The raw folder, filled beside its place and renamed, so that a kill leaves no half of it; nested archives packed.
+
+    Args:
+        prepare: a competition's prepare.py, whose `fetch` takes the place of the download.
+    """
     raw = workspace.raw(slug)
+    if raw.is_dir() and not force:
+        return raw
+    if force:
+        shutil.rmtree(workspace.download(slug), ignore_errors=True)
     partial = raw.with_name(f".{slug}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    prepare = load_prepare(workspace, slug)
     if source is not None:
         _take(source, partial)
     elif prepare is not None and hasattr(prepare, "fetch"):
@@ -69,11 +85,11 @@ def _fetch_raw(workspace: Workspace, competition: Competition, source: Path | No
         prepare.fetch(partial)
     else:
         _download(slug, workspace.download(slug), partial)
-    unpack_nested(partial, competition.archives)
     if prepare is not None and hasattr(prepare, "answers"):
         write_csv(workspace.answers(slug), prepare.answers())
     shutil.rmtree(raw, ignore_errors=True)
     os.replace(partial, raw)
+    return raw
 
 
 def _take(source: Path, target: Path) -> None:
@@ -113,22 +129,21 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_tables(workspace: Workspace, competition: Competition) -> Fetched:
+def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetched, FoldReport]:
     raw, tables = workspace.raw(competition.slug), workspace.tables(competition.slug)
     train, test = make_train_table(raw, competition), make_test_table(raw, competition)
-    rules = competition.folds
-    folds = make_folds(
-        train[competition.train.target].to_numpy(),
-        scheme=rules.scheme,
-        count=rules.count,
-        seed=rules.seed,
-        shuffle=rules.shuffle,
-    )
-    check_images(raw, [*train.path, *test.path], slug=competition.slug)
+    targets = encode_targets(train, competition, raw)
+    fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
+    hashed = len(train) if competition.folds.duplicates == "group" else 0
+    channels = competition.image.channels
+    paths = [*train.path, *test.path]
+    hashes = check_images(raw, paths, slug=competition.slug, channels=channels, hashed=hashed)
+    folds, report = split_rows(train, targets, competition, hashes=hashes)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
-    return Fetched(raw=str(raw), train_rows=len(train), test_rows=len(test), folds=rules.count)
+    fetched = Fetched(raw=str(raw), train_rows=len(train), test_rows=len(test), folds=competition.folds.count)
+    return fetched, report
 
 
 def read_train_table(workspace: Workspace, slug: str) -> pd.DataFrame:

@@ -8,38 +8,54 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from kitsolve.data.duplicates import hash_image
 from kitsolve.errors import KitsolveError
 from kitsolve.inference import read_image
 
 SHOWN = 10
 
 
-def check_images(raw: Path, paths: Sequence[str], *, slug: str) -> None:
+def check_images(
+    raw: Path, paths: Sequence[str], *, slug: str, channels: int = 3, hashed: int = 0
+) -> NDArray[np.uint64] | None:
     """Decode all images, in parallel.
+
+    Args:
+        hashed: of how many images, from the first, the perceptual hash is wanted.
+
+    Returns:
+        (hashed,) hashes; None where none is wanted.
 
     Raises:
         KitsolveError: lists the first images that are missing, empty or damaged, and counts them all.
     """
     cv2.setNumThreads(0)  # our threads already keep the cores busy
+
+    def look(numbered: tuple[int, str]) -> str | np.uint64 | None:
+        """What is wrong with an image, else its hash where it is wanted."""
+        try:
+            image = read_image(raw / numbered[1], channels)
+        except ValueError as error:
+            return str(error)
+        return hash_image(image) if numbered[0] < hashed else None
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        checks = pool.map(_problem_of, [raw / path for path in paths])
-        bar = tqdm(checks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None)
-        problems = [problem for problem in bar if problem]
-    if not problems:
-        return
+        looks = pool.map(look, enumerate(paths))
+        seen = list(tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None))
+    problems = [found for found in seen if isinstance(found, str)]
+    if problems:
+        raise _cannot_be_used(problems, len(paths), slug)
+    return np.array(seen[:hashed], dtype=np.uint64) if hashed else None
+
+
+def _cannot_be_used(problems: list[str], count: int, slug: str) -> KitsolveError:
     shown = "\n  ".join(problems[:SHOWN])
     more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-    raise KitsolveError(
-        f"{len(problems)} of {len(paths)} images cannot be used:\n  {shown}{more}",
+    return KitsolveError(
+        f"{len(problems)} of {count} images cannot be used:\n  {shown}{more}",
         hint=f"run `kitsolve fetch {slug} --force`, or correct train.image and test.image in its competition.toml.",
     )
-
-
-def _problem_of(path: Path) -> str | None:
-    try:
-        read_image(path)
-    except ValueError as error:
-        return str(error)
-    return None

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import glob
+import json
+import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from kitsolve.config import Competition
+from kitsolve.config import Competition, LabelList, Rows
 from kitsolve.errors import KitsolveError, nearest, translated
-from kitsolve.inference import SubmissionRules, image_paths, read_sample
-from kitsolve.workspace import read_csv
+from kitsolve.inference import (
+    ARRAYS,
+    Split,
+    SubmissionRules,
+    as_text,
+    image_paths,
+    join_rows,
+    read_rows,
+    read_sample,
+    write_arrays,
+)
 
 
 def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
@@ -20,85 +31,139 @@ def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
         KitsolveError: a file or column is missing, an id stands twice, a label is empty.
     """
     facts = competition.train
-    source = raw / facts.rows.csv
-    if not source.is_file():
-        raise KitsolveError(
-            f"{source} is missing.", hint=f"run `kitsolve fetch {competition.slug} --force`, or correct train.rows."
-        )
-    rows = read_csv(source)
-    for fact, column in (("id", facts.id), ("target", facts.target)):
+    rows = read_train_rows(raw, facts.rows, slug=competition.slug)
+    wanted = [("id", facts.id), *(("target", name) for name in facts.targets)]
+    wanted += [("group", facts.group)] if facts.group else []
+    for fact, column in wanted:
         if column not in rows.columns:
             raise KitsolveError(
-                f"{source} has no column {column!r}.", hint=f"correct train.{fact}: {nearest(column, rows.columns)}."
+                f"the train rows have no column {column!r}.",
+                hint=f"correct train.{fact}: {nearest(column, rows.columns)}.",
             )
-    _check_rows(rows, source=source, id_column=facts.id, target=facts.target)
+    _check_rows(rows, competition)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
         paths = image_paths(rows, facts.image)
     table = pd.DataFrame({"image_id": rows[facts.id], "path": paths})
     return pd.concat([table, rows.drop(columns=[facts.id, "image_id", "path"], errors="ignore")], axis=1)
 
 
-def _check_rows(rows: pd.DataFrame, *, source: Path, id_column: str, target: str) -> None:
-    ids = rows[id_column]
+def read_train_rows(raw: Path, rows: Rows, *, slug: str) -> pd.DataFrame:
+    """The rows that the facts name, all cells as strings.
+
+    Raises:
+        KitsolveError: a file is missing or not of its kind, or a file name does not match the pattern.
+    """
+    if rows.glob is not None:
+        return _list_files(raw, rows.glob, rows.pattern, slug=slug)
+    tables = []
+    for name in rows.files:
+        if not (raw / name).is_file():
+            raise KitsolveError(
+                f"{raw / name} is missing.", hint=f"run `kitsolve fetch {slug} --force`, or correct train.rows."
+            )
+        with translated(f"correct train.rows in the competition.toml of {slug}."):
+            tables.append(_join_coco(raw / name, rows) if rows.coco else read_rows(raw / name, rows.encoding))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _list_files(raw: Path, wanted: str, pattern: str | None, *, slug: str) -> pd.DataFrame:
+    paths = sorted(path.replace("\\", "/") for path in glob.glob(wanted, root_dir=raw, recursive=True))
+    if not paths:
+        raise KitsolveError(f"no file of {raw} matches {wanted!r}.", hint=f"correct train.rows.glob of {slug}.")
+    groups = []
+    for path in paths if pattern else ():
+        match = re.search(pattern or "", path)
+        if match is None:
+            raise KitsolveError(
+                f"{path} does not match the pattern {pattern!r}.", hint=f"correct train.rows.pattern of {slug}."
+            )
+        groups.append(match.groupdict())
+    table = pd.DataFrame(groups, index=range(len(paths)))
+    table["path"] = paths
+    return table
+
+
+def _join_coco(path: Path, rows: Rows) -> pd.DataFrame:
+    """A row an annotation, with the columns of its image."""
+    value = json.loads(path.read_text(encoding=rows.encoding))
+    if not isinstance(value, dict) or not {"images", "annotations"} <= set(value):
+        raise ValueError(f"{path} has no images and annotations; rows of a bare list are `records`.")
+    images, annotations = as_text(value["images"]), as_text(value["annotations"])
+    image_key, annotation_key = rows.on or ("id", "image_id")
+    for table, key in ((images, image_key), (annotations, annotation_key)):
+        if key not in table:
+            raise ValueError(f"{path}: no key {key!r}, only {list(table)}.")
+    return annotations.merge(
+        images, left_on=annotation_key, right_on=image_key, suffixes=("", "_image"), validate="many_to_one"
+    )
+
+
+def _check_rows(rows: pd.DataFrame, competition: Competition) -> None:
+    facts = competition.train
+    ids = rows[facts.id]
     repeated = ids[ids.duplicated()]
     if len(repeated):
         raise KitsolveError(
-            f"{source} names {repeated.nunique()} ids more than once, first: {repeated.iloc[0]!r}.",
+            f"the train rows name {repeated.nunique()} ids more than once, first: {repeated.iloc[0]!r}.",
             hint="remove the repeated rows, or choose another train.id.",
         )
-    empty = ids[rows[target].str.strip() == ""]
-    if len(empty):
-        raise KitsolveError(
-            f"{source}: {len(empty)} of {len(rows)} rows have no {target}, first: id {empty.iloc[0]!r}.",
-            hint="fill in or remove these rows.",
-        )
+    for target in () if isinstance(facts.target, LabelList) else facts.targets:
+        empty = ids[rows[target].str.strip() == ""]
+        if len(empty):
+            raise KitsolveError(
+                f"{len(empty)} of {len(rows)} train rows have no {target}, first: id {empty.iloc[0]!r}.",
+                hint="fill in or remove these rows.",
+            )
 
 
 def make_test_table(raw: Path, competition: Competition) -> pd.DataFrame:
-    """image_id and path of the sample submission's ids, in its order."""
-    rules = SubmissionRules(competition.submission.kind, competition.submission.sample, class_names=())
-    with translated(f"correct submission.sample or test.image in the competition.toml of {competition.slug}."):
-        sample = read_sample(raw, rules)
-        paths = image_paths(sample, competition.test.image)
-    return pd.DataFrame({"image_id": sample.iloc[:, 0], "path": paths})
-
-
-def class_names(train: pd.DataFrame, competition: Competition, raw: Path) -> tuple[str, ...]:
-    """The classes in the order of the probabilities.
-
-    The sample's columns where the submission has one for each class; else the sorted labels of the whole train set,
-    as numbers where all of them are numbers. A binary task's positive class is the last.
+    """image_id and path of the sample submission's ids, in its order, and the columns that the test rows add.
 
     Raises:
-        KitsolveError: the sample's columns and the labels differ, or a binary task has not two classes.
+        KitsolveError: a file or id is missing, or a feature that the test rows do not have.
     """
-    labels = set(train[competition.train.target])
-    if competition.task == "binary" and len(labels) != 2:
+    rules = SubmissionRules(competition.submission.kind, competition.submission.sample)
+    with translated(f"correct submission.sample or [test] in the competition.toml of {competition.slug}."):
+        sample = read_sample(raw, rules)
+        split = test_split(competition, sample)
+        rows = join_rows(sample, raw, split)
+        paths = image_paths(rows, split.image)
+    lacking = [name for name in competition.train.features if name not in rows or not split.files]
+    if lacking:
         raise KitsolveError(
-            f"a binary task has 2 classes, train.csv has {len(labels)}.", hint='set task = "multiclass".'
+            f"the test rows have no column {lacking[0]!r}: a model that takes it would know what it cannot know.",
+            hint=f"remove it from train.features of {competition.slug}, or name the file that has it in test.rows.",
         )
-    if competition.submission.kind != "class_probabilities":
-        return tuple(sorted(labels, key=_label_order(labels)))
-    names = tuple(read_csv(raw / competition.submission.sample).columns[1:])
-    if set(names) != labels:
-        odd = sorted(set(names) ^ labels)[0]
-        raise KitsolveError(
-            f"the classes of train.csv and of {competition.submission.sample} differ, first: {odd!r}.",
-            hint="correct train.target or submission.kind.",
-        )
-    return names
+    table = pd.DataFrame({"image_id": sample.iloc[:, 0], "path": paths})
+    further = rows.iloc[:, 1:] if split.files else rows.iloc[:, :0]
+    return pd.concat([table, further.drop(columns=["image_id", "path", split.id], errors="ignore")], axis=1)
 
 
-def _label_order(labels: set[str]) -> type[float] | type[str]:
-    try:
-        for label in labels:
-            float(label)
-    except ValueError:
-        return str
-    return float
+def test_split(competition: Competition, sample: pd.DataFrame) -> Split:
+    """The test split's facts as the bundle holds them."""
+    rows = competition.test.rows
+    return Split(
+        image=competition.test.image,
+        files=tuple(rows.files) if rows else (),
+        id=competition.test.id or str(sample.columns[0]),
+        encoding=rows.encoding if rows else "utf-8",
+        arrays=tuple(rows.arrays) if rows else (),
+    )
 
 
-def label_indices(labels: pd.Series, names: tuple[str, ...]) -> np.ndarray:
-    """(rows,) int64: the index of every label in `names`, the class order of the probabilities."""
-    class2target = {name: target for target, name in enumerate(names)}
-    return np.array([class2target[label] for label in labels], dtype=np.int64)
+def unpack_arrays(raw: Path, competition: Competition) -> None:
+    """Write the images that are numbers inside of JSON records as raw/arrays/ID.npy, unless they are there.
+
+    Raises:
+        KitsolveError: a record without an image.
+    """
+    train, test = competition.train, competition.test
+    wanted = [(train.rows, train.id), *([(test.rows, test.id)] if test.rows else [])]
+    if (raw / ARRAYS).is_dir() or not any(rows.arrays for rows, _ in wanted):
+        return
+    scratch = raw / f".{ARRAYS}"
+    with translated(f"correct the arrays of rows in the competition.toml of {competition.slug}."):
+        for rows, key in wanted:
+            for name in rows.files:
+                write_arrays(raw / name, scratch, Split("", (), key or train.id, rows.encoding, tuple(rows.arrays)))
+    scratch.rename(raw / ARRAYS)

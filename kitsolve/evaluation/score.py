@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.table import class_names, label_indices
+from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError, translated
+from kitsolve.evaluation.decoding import decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.runs import Run
-from kitsolve.metrics import METRICS
+from kitsolve.inference import Decoder
 from kitsolve.workspace import Workspace, write_csv, write_json
 
 PROB = "prob_"
@@ -21,7 +22,8 @@ PROB = "prob_"
 class CvScore:
     """The score of every fold, in their order, their mean and standard deviation, and that of all OOF rows together.
 
-    `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing.
+    Thresholds and the like are fitted for each fold on the rows of the others; `plain` is the pooled score without
+    them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing.
     """
 
     metric: str
@@ -31,11 +33,12 @@ class CvScore:
     pooled: float
     oof_rows: int
     train_rows: int
+    plain: float
 
 
-def oof_table(image_ids: pd.Series, probs: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
-    """image_id and a column prob_CLASS for each class; float32 survives the way through CSV."""
-    table = pd.DataFrame(probs, columns=[PROB + name for name in names])
+def oof_table(image_ids: pd.Series, outputs: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
+    """image_id and a column prob_NAME for each output; float32 survives the way through CSV."""
+    table = pd.DataFrame(outputs, columns=[PROB + name for name in names])
     table.insert(0, "image_id", image_ids.to_numpy())
     return table
 
@@ -58,12 +61,16 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
 def score_blend(workspace: Workspace, runs: list[Run]) -> CvScore:
     """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold."""
     train = read_train_table(workspace, runs[0].competition.slug)
+    return score_oof(workspace, runs[0], blend_oof(runs, train), train)
+
+
+def blend_oof(runs: list[Run], train: pd.DataFrame) -> pd.DataFrame:
+    """image_id, fold and the mean of the runs' outputs, of the rows that all of them have."""
     tables = [read_oof(run, train).set_index("image_id") for run in runs]
     mean = tables[0].copy()
     for name in [name for name in mean if name.startswith(PROB)]:
         mean[name] = sum(table[name] for table in tables) / len(tables)  # aligned by image_id; NaN where one lacks it
-    mean = mean.dropna()
-    return score_oof(workspace, runs[0], mean.reset_index(), train)
+    return mean.dropna().reset_index()
 
 
 def read_oof(run: Run, train: pd.DataFrame) -> pd.DataFrame:
@@ -90,16 +97,35 @@ def _read_fold(run: Run, fold: int) -> pd.DataFrame:
 
 
 def score_oof(workspace: Workspace, run: Run, oof: pd.DataFrame, train: pd.DataFrame) -> CvScore:
-    """Score image_id, fold and probabilities by the labels of the train table."""
-    slug, target = run.competition.slug, run.competition.train.target
-    metric = METRICS[run.competition.metric]
-    names = class_names(train, run.competition, workspace.raw(slug))
-    labels = train.set_index("image_id")[target].loc[oof.image_id]
-    targets = label_indices(labels, names)
-    probs = oof[[PROB + name for name in names]].to_numpy()
-    parts = [oof.fold.to_numpy() == fold for fold in sorted(oof.fold.unique())]
-    with translated(f'set folds.scheme = "stratified" for {slug}, or lower folds.count.'):
-        scores = [metric.score(targets[part], probs[part]) for part in parts]
-        pooled = metric.score(targets, probs)
-    mean, std = float(np.mean(scores)), float(np.std(scores))
-    return CvScore(run.competition.metric, scores, mean, std, pooled, oof_rows=len(oof), train_rows=len(train))
+    """Score image_id, fold and outputs by the labels of the train table."""
+    competition = run.competition
+    targets = encode_targets(train, competition, workspace.raw(competition.slug))
+    judge = find_judge(workspace, competition, targets)
+    values = targets.values[pd.Index(train.image_id).get_indexer(oof.image_id)]
+    outputs = oof[[PROB + name for name in targets.output_names]].to_numpy()
+    folds = oof.fold.to_numpy()
+    with translated(f'set folds.scheme = "stratified" for {competition.slug}, or lower folds.count.'):
+        decoded = decode_out_of_fold(judge, values, outputs, folds)
+        scores = [judge.metric.score(values[folds == fold], decoded[folds == fold]) for fold in np.unique(folds)]
+        pooled, plain = judge.metric.score(values, decoded), judge.score(values, outputs, judge.plain)
+    return CvScore(
+        metric=competition.metric,
+        folds=scores,
+        mean=float(np.mean(scores)),
+        std=float(np.std(scores)),
+        pooled=pooled,
+        oof_rows=len(oof),
+        train_rows=len(train),
+        plain=plain,
+    )
+
+
+def fit_on_oof(workspace: Workspace, runs: list[Run]) -> Decoder:
+    """The decoder that a bundle carries: fitted on all rows that every run has predicted out of fold."""
+    competition = runs[0].competition
+    train = read_train_table(workspace, competition.slug)
+    targets = encode_targets(train, competition, workspace.raw(competition.slug))
+    oof = blend_oof(runs, train)
+    outputs = oof[[PROB + name for name in targets.output_names]].to_numpy()
+    values = targets.values[pd.Index(train.image_id).get_indexer(oof.image_id)]
+    return fit_decoder(find_judge(workspace, competition, targets), values, outputs)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from kitsolve.config import Competition, read_competition, require_prepare
+from kitsolve.data.features import fit_features
 from kitsolve.data.fetch import link_or_copy, read_train_table
-from kitsolve.data.table import class_names
+from kitsolve.data.table import test_split
+from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.runs import Run, find_run
-from kitsolve.evaluation.score import score_blend
-from kitsolve.inference import BUNDLE_FORMAT, Bundle, ModelSpec, SubmissionRules, read_bundle
+from kitsolve.evaluation.score import fit_on_oof, score_blend
+from kitsolve.inference import BUNDLE_FORMAT, Bundle, Feature, ModelSpec, read_bundle, read_sample
 from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 
@@ -27,13 +30,17 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
     """
     runs = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
     folder = workspace.bundle(slug, bundle_name(runs))
-    bundle = _describe_bundle(workspace, runs)
+    described = _describe(workspace, runs[0].competition)
+    bundle = _make_bundle(workspace, runs, described)
     if (folder / "bundle.json").is_file() and read_bundle(folder) == bundle:
         return bundle
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for run, fold, spec in _members(workspace, runs):
+    for run, fold, spec in _members(workspace, runs, described):
         link_or_copy(run.fold(fold) / "best.safetensors", folder / spec.file)
+    if bundle.submission.kind == "prepare:submission":
+        require_prepare(workspace, slug, "submission")
+        shutil.copyfile(workspace.competition(slug) / "prepare.py", folder / "prepare.py")
     write_json(folder / "bundle.json", asdict(bundle))
     return bundle
 
@@ -59,32 +66,53 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
     return read_bundle(workspace.bundle(slug, name or known[-1]))
 
 
-def _members(workspace: Workspace, runs: list[Run]) -> list[tuple[Run, int, ModelSpec]]:
+def _members(workspace: Workspace, runs: list[Run], described: Described) -> list[tuple[Run, int, ModelSpec]]:
     """Run, fold and spec of every finished fold; each run has the same share in the blend."""
-    train = read_train_table(workspace, runs[0].competition.slug)
     members = []
     for run in runs:
-        num_classes = len(class_names(train, run.competition, workspace.raw(run.competition.slug)))
-        folds = [fold for fold in sorted(train.fold.unique().tolist()) if run.fold_is_done(fold)]
+        folds = [fold for fold in described.folds if run.fold_is_done(fold)]
         for fold in folds:
-            spec = fold_spec(run, fold, num_classes=num_classes)
+            num_features = sum(len(feature.categories) or 2 for feature in described.features)
+            spec = fold_spec(run, fold, described.targets, num_features=num_features)
             spec = replace(spec, file=f"{run.name}-fold_{fold}.safetensors", weight=1 / len(runs) / len(folds))
             members.append((run, fold, spec))
     return members
 
 
-def _describe_bundle(workspace: Workspace, runs: list[Run]) -> Bundle:
-    competition = runs[0].competition
+@dataclass(frozen=True)
+class Described:
+    """What the train table tells a bundle."""
+
+    folds: list[int]
+    targets: Targets
+    features: tuple[Feature, ...]
+
+
+def _describe(workspace: Workspace, competition: Competition) -> Described:
     train = read_train_table(workspace, competition.slug)
-    names = class_names(train, competition, workspace.raw(competition.slug))
+    return Described(
+        sorted(train.fold.unique().tolist()),
+        encode_targets(train, competition, workspace.raw(competition.slug)),
+        fit_features(train, competition.train.features),
+    )
+
+
+def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) -> Bundle:
+    # The way of submission may have changed since the training.
+    competition = read_competition(workspace, runs[0].competition.slug)
+    rules = described.targets.rules(competition)
+    sample = read_sample(workspace.raw(competition.slug), rules)
     return Bundle(
         format=BUNDLE_FORMAT,
         name=bundle_name(runs),
         competition=competition.slug,
-        test_image=competition.test.image,
-        submission=SubmissionRules(competition.submission.kind, competition.submission.sample, names),
+        archives=tuple(competition.archives),
+        test=test_split(competition, sample),
+        features=described.features,
+        decoder=fit_on_oof(workspace, runs),
+        submission=rules,
         batch_size=min(run.recipe.batch_size for run in runs),
-        models=tuple(spec for _, _, spec in _members(workspace, runs)),
+        models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
         card=_make_card(workspace, runs),
     )
 

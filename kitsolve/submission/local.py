@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.config import Competition, read_competition
-from kitsolve.data.table import label_indices
 from kitsolve.errors import KitsolveError
 from kitsolve.inference import Bundle, SubmissionRules
-from kitsolve.metrics import METRICS
+from kitsolve.metrics import find_metric
 from kitsolve.submission.ledger import add_entry
 from kitsolve.submission.parcel import Submitted, make_entry, pack
 from kitsolve.workspace import Workspace, read_csv
@@ -38,14 +37,25 @@ def score_locally(
         raise KitsolveError(
             f"the answers {path} are missing.", hint=f"run `kitsolve fetch {competition.slug} --force`."
         )
-    id_column, value_column = submission.columns[:2]
-    answers = read_csv(path).set_index(id_column).loc[submission[id_column]]
-    targets = label_indices(answers[competition.train.target], rules.class_names)
+    answers = read_csv(path).set_index(submission.columns[0]).loc[submission.iloc[:, 0]]
+    class2target = {name: target for target, name in enumerate(rules.class_names)}
+    targets = answers[competition.train.targets[0]].map(class2target).to_numpy(dtype=np.int64)
+    metric = find_metric(competition.metric)
+    return metric.score(targets, _read_predictions(submission, rules, class2target, wants=metric.wants))
+
+
+def _read_predictions(
+    submission: pd.DataFrame, rules: SubmissionRules, class2target: dict[str, int], *, wants: str
+) -> np.ndarray:
+    """The submission's labels or probabilities in the form that the metric wants."""
+    if rules.kind == "label":
+        labels = np.asarray(submission.iloc[:, 1].map(class2target), dtype=np.int64)
+        return labels if wants == "labels" else np.eye(len(class2target))[labels]
     if rules.kind == "class_probabilities":
-        probs = submission[list(rules.class_names)].to_numpy(dtype=float)
+        probs = np.asarray(submission[list(rules.class_names)], dtype=float)
     elif rules.kind == "probability":
-        positive = submission[value_column].to_numpy(dtype=float)
+        positive = np.asarray(submission.iloc[:, 1], dtype=float)
         probs = np.stack([1 - positive, positive], axis=1)
     else:
-        probs = np.eye(len(rules.class_names))[label_indices(submission[value_column], rules.class_names)]
-    return METRICS[competition.metric].score(targets, probs)
+        raise KitsolveError(f"a submission of kind {rules.kind} is not scored on this disk.", "submit it to Kaggle.")
+    return probs.argmax(axis=1) if wants == "labels" else probs

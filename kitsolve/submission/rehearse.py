@@ -6,13 +6,17 @@ competition runs it again for the score.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import sys
 import time
+import zipfile
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -24,7 +28,7 @@ from tqdm import tqdm
 
 from kitsolve.data.fetch import link_or_copy
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Bundle, check_submission, image_paths, read_sample
+from kitsolve.inference import ARRAYS, Bundle, check_submission, image_paths, read_sample
 from kitsolve.submission import guard
 from kitsolve.submission.notebook import kaggle_slug
 from kitsolve.submission.predict import find_difference, predict
@@ -137,6 +141,7 @@ def mount_public(workspace: Workspace, bundle: Bundle, inputs: Path) -> None:
     """The competition's files but its train images, and the weights, as /kaggle/input/NAME."""
     slug = bundle.competition
     _link_files(workspace.raw(slug), inputs / slug, without=_paths(workspace, slug, "train.csv"))
+    _pack(inputs / slug, bundle.archives)
     _link_files(workspace.bundle(slug, bundle.name), inputs / kaggle_slug(bundle), without=set())
 
 
@@ -151,20 +156,53 @@ def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFr
     _link_files(workspace.bundle(slug, bundle.name), inputs / "datasets" / "owner" / kaggle_slug(bundle), without=set())
     _link_files(raw, target, without=_paths(workspace, slug, "train.csv") | _paths(workspace, slug, "test.csv"))
     sample = read_sample(raw, bundle.submission)
-    extra = read_csv(workspace.tables(slug) / "train.csv").path[:EXTRA_IMAGES]
-    sources = pd.concat([read_csv(workspace.tables(slug) / "test.csv").path, extra], ignore_index=True)
-    origins = pd.Series([*sample.iloc[:, 0], *[""] * len(extra)])
-    suffix = Path(sample.iloc[0, 0]).suffix  # some ids are file names
-    rows = pd.concat([sample, *[sample.iloc[:1]] * len(extra)], ignore_index=True)
-    rows.iloc[:, 0] = [f"rerun_{number:07d}{suffix}" for number in range(len(rows))]
-    order = np.random.default_rng(0).permutation(len(rows))
-    rows, sources, origins = rows.iloc[order], sources.iloc[order], origins.iloc[order]
-    for source, path in zip(sources, image_paths(rows, bundle.test_image), strict=True):
+    sources, rows, origins = _make_rerun_rows(workspace, bundle, sample)
+    for source, path in zip(sources, image_paths(rows, bundle.test.image), strict=True):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(raw / source, target / path)
-    (target / bundle.submission.sample).unlink()  # a hard link: writing into it would change the raw file
-    rows.to_csv(target / bundle.submission.sample, index=False)
+    for name in (*bundle.test.files, bundle.submission.sample):
+        (target / name).unlink()  # a hard link: writing into it would change the raw file
+    hidden = pd.concat([sample.iloc[:1]] * len(rows), ignore_index=True)
+    hidden.iloc[:, 0] = rows.iloc[:, 0].to_numpy()
+    hidden.to_csv(target / bundle.submission.sample, index=False)
+    _write_rows(rows, [target / name for name in bundle.test.files], arrays=_read_arrays(raw, sources, bundle))
+    _pack(target, bundle.archives)
     return pd.DataFrame({"image_id": rows.iloc[:, 0], "origin": origins})
+
+
+def _make_rerun_rows(
+    workspace: Workspace, bundle: Bundle, sample: pd.DataFrame
+) -> tuple[list[str], pd.DataFrame, list[str]]:
+    """Paths, rows with new ids, and origins of the larger test set, in an order of their own."""
+    slug = bundle.competition
+    test, train = (read_csv(workspace.tables(slug) / name) for name in ("test.csv", "train.csv"))
+    # Every field of the template but the id tells images apart: train images keep theirs.
+    extra = train[:EXTRA_IMAGES].reindex(columns=list(test), fill_value="")
+    rows = pd.concat([test, extra], ignore_index=True)
+    origins = pd.Series([*sample.iloc[:, 0], *[""] * (len(rows) - len(test))])
+    order = np.random.default_rng(0).permutation(len(rows))
+    suffix = Path(sample.iloc[0, 0]).suffix  # some ids are file names
+    further = rows.drop(columns=["image_id", "path"])
+    ids = [f"rerun_{number:07d}{suffix}" for number in range(len(rows))]
+    names = dict.fromkeys([sample.columns[0], bundle.test.id], ids)
+    renamed = pd.concat([pd.DataFrame(names), further], axis=1).iloc[order].reset_index(drop=True)
+    return rows.path.iloc[order].tolist(), renamed, origins.iloc[order].tolist()
+
+
+def _read_arrays(raw: Path, sources: list[str], bundle: Bundle) -> dict[str, list[Any]]:
+    """The numbers of the images that JSON records hold, by key; empty where images are files."""
+    images = [np.load(raw / source) for source in sources] if bundle.test.arrays else []
+    return {key: [image[place].tolist() for image in images] for place, key in enumerate(bundle.test.arrays)}
+
+
+def _write_rows(rows: pd.DataFrame, files: list[Path], *, arrays: dict[str, list[Any]]) -> None:
+    """The test rows into the first of the files, the others without rows."""
+    for number, path in enumerate(files):
+        part = rows.assign(**arrays) if number == 0 else rows[:0]
+        if path.suffix.lower() == ".json":
+            path.write_text(json.dumps(part.to_dict("records")))
+        else:
+            part.to_csv(path, index=False)
 
 
 def _paths(workspace: Workspace, slug: str, table: str) -> set[str]:
@@ -179,6 +217,18 @@ def _link_files(source: Path, target: Path, *, without: set[str]) -> None:
         for name in files:
             if (Path(folder, name).relative_to(source)).as_posix() not in without:
                 link_or_copy(Path(folder, name), place / name)
+
+
+def _pack(folder: Path, archives: Sequence[str]) -> None:
+    """Put what was unpacked from nested zips back into them: Kaggle mounts them as they were uploaded."""
+    for name in archives:
+        place = folder / Path(name).with_suffix("")
+        if name.endswith(".zip") and place.is_dir():
+            with zipfile.ZipFile(folder / name, "w") as packed:
+                for path in sorted(path for path in place.rglob("*") if path.is_file()):
+                    packed.write(path, path.relative_to(place.parent))
+            shutil.rmtree(place)
+    shutil.rmtree(folder / ARRAYS, ignore_errors=True)  # at Kaggle these are in the JSON alone
 
 
 def run_notebook(notebook: Path, root: Path, *, title: str) -> NotebookRun:

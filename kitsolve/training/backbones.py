@@ -16,12 +16,12 @@ from torch.overrides import TorchFunctionMode
 
 from kitsolve.config import Recipe
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, build_model, with_versions
+from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, WithFeatures, build_model, with_versions
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def build_backbone(recipe: Recipe, num_classes: int) -> nn.Module:
+def build_backbone(recipe: Recipe, num_classes: int, *, channels: int = 3, num_features: int = 0) -> nn.Module:
     """The recipe's backbone with a new head, pretrained as it says; one forward pass proves the image size.
 
     Raises:
@@ -31,7 +31,12 @@ def build_backbone(recipe: Recipe, num_classes: int) -> nn.Module:
     weights = Path(recipe.pretrained).expanduser() if isinstance(recipe.pretrained, str) else None
     try:
         model = build_model(
-            recipe.backbone, num_classes, image_size=recipe.image_size, pretrained=recipe.pretrained is True
+            recipe.backbone,
+            num_classes,
+            image_size=recipe.image_size,
+            channels=channels,
+            num_features=num_features,
+            pretrained=recipe.pretrained is True,
         )
     except (OSError, RuntimeError) as error:  # the hub's errors are OSErrors; a wrong URL or checksum a RuntimeError
         raise KitsolveError(
@@ -40,9 +45,10 @@ def build_backbone(recipe: Recipe, num_classes: int) -> nn.Module:
         ) from error
     except (ValueError, AssertionError) as error:
         raise _refused(recipe, error) from error
-    _prove_image_size(model, recipe)
+    backbone = model.backbone if isinstance(model, WithFeatures) else model
+    _prove_image_size(backbone, recipe, channels)
     if weights is not None:
-        load_pretrained(model, weights)
+        load_pretrained(backbone, weights)
     return model
 
 
@@ -67,11 +73,11 @@ def check_backbone(backbone: str) -> None:
         )
 
 
-def _prove_image_size(model: nn.Module, recipe: Recipe) -> None:
+def _prove_image_size(model: nn.Module, recipe: Recipe, channels: int) -> None:
     size = recipe.image_size
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, 3, size, size))
+            model.eval()(torch.zeros(1, channels, size, size))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise _refused(recipe, error) from error
     model.train()
@@ -125,8 +131,11 @@ def load_pretrained(model: nn.Module, path: Path) -> int:
     return len(fitting)
 
 
-def find_preprocessing(recipe: Recipe) -> Preprocessing:
-    """Normalisation and interpolation of the backbone's own pretrained config, at the recipe's image size."""
+def find_preprocessing(recipe: Recipe, channels: int = 3) -> Preprocessing:
+    """Normalisation and interpolation of the backbone's own pretrained config, at the recipe's image size.
+
+    Of other channels than RGB each one has the mean of the three.
+    """
     library, _, name = recipe.backbone.rpartition("/")
     if library == "torchvision":
         transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
@@ -135,6 +144,8 @@ def find_preprocessing(recipe: Recipe) -> Preprocessing:
         config = timm.get_pretrained_cfg(name)
         mean, std, interpolation = config.mean, config.std, config.interpolation
     known = interpolation if interpolation in CV2_INTERPOLATION else "bicubic"
+    if channels != 3:
+        mean, std = [sum(mean) / 3] * channels, [sum(std) / 3] * channels
     return Preprocessing(recipe.image_size, tuple(mean), tuple(std), known)
 
 

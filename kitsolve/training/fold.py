@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from kitsolve.data.dataset import TrainImages, derive_seed, load_batches
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError, translated
+from kitsolve.evaluation.decoding import find_judge, fit_decoder
 from kitsolve.evaluation.runs import Run, record_run
 from kitsolve.evaluation.score import CvScore, oof_table, score_run
 from kitsolve.inference import (
@@ -29,14 +29,15 @@ from kitsolve.inference import (
     normalise,
     predict_probs,
 )
-from kitsolve.metrics import METRICS
 from kitsolve.training.backbones import build_backbone, check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
 from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_fold
 from kitsolve.training.journal import Journal
+from kitsolve.training.losses import compute_loss, loss_of_outputs
 from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
 from kitsolve.workspace import Workspace, write_csv, write_json
 
+MOST_CLASSES_SHOWN = 200
 LOOK_EVERY = 20
 """Steps between two looks at the loss: each one makes a GPU wait."""
 
@@ -61,7 +62,8 @@ def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: M
     check_backbone(run.recipe.backbone)
     for fold in folds or known:
         if not run.fold_is_done(fold):
-            train_fold(plan_fold(run, split_fold(workspace, run, train, fold), machine))
+            data = split_fold(workspace, run, train, fold)
+            train_fold(plan_fold(run, data, find_judge(workspace, run.competition, data.targets), machine))
     return score_run(workspace, run)
 
 
@@ -72,7 +74,12 @@ def train_fold(job: FoldJob) -> None:
     record_run(job.run)
     load_last(state, job.folder / "last.pt", job.machine.device)
     images = TrainImages(
-        job.data.paths, job.data.targets, preprocessing=job.preprocessing, augment=job.recipe.augment, seed=job.seed
+        job.data.paths,
+        job.data.targets.learned,
+        features=job.data.features,
+        preprocessing=job.preprocessing,
+        augment=job.recipe.augment,
+        seed=job.seed,
     )
     batches = read_batches(job, images, workers=job.machine.workers, first_step=state.step)
     with stop_requests() as stop, Journal(job.folder, epochs_done=len(state.history)) as journal:
@@ -81,7 +88,7 @@ def train_fold(job: FoldJob) -> None:
         while len(state.history) < job.recipe.epochs:
             speed = train_epoch(job, state, batches, stop)
             confusion = evaluate_epoch(job, state, images_per_s=speed)
-            journal.write_epoch(state.history, confusion, job.data.class_names)
+            journal.write_epoch(state.history, confusion, job.data.targets.names)
             tqdm.write(summarise_epoch(job, state), file=sys.stderr)
             save_last(state, job.folder / "last.pt")
             if stop.asked:
@@ -100,14 +107,20 @@ def start_training(job: FoldJob) -> TrainState:
     """A new model and optimizer; the same for the same seed."""
     device, recipe = job.machine.device, job.recipe
     torch.manual_seed(job.seed)
-    model = build_backbone(recipe, len(job.data.class_names)).to(device).to(memory_format=torch.channels_last)
+    model = build_backbone(
+        recipe,
+        len(job.data.targets.output_names),
+        channels=job.preprocessing.channels,
+        num_features=job.data.num_features,
+    )
+    model = model.to(device).to(memory_format=torch.channels_last)
     return TrainState(
         model=model,
         optimizer=build_optimizer(model, recipe),
         scaler=torch.amp.GradScaler(device.type, enabled=needs_scaler(job.dtype)),
         ema=ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None,
         loss_sum=torch.zeros((), device=device),
-        best_score=job.metric.worst,
+        best_score=job.judge.metric.worst,
     )
 
 
@@ -128,31 +141,36 @@ def train_epoch(job: FoldJob, state: TrainState, batches: Iterator[list[Tensor]]
     title = f"fold {job.data.fold} epoch {epoch + 1}/{job.recipe.epochs}"
     with tqdm(total=(end - first) * schedule.batch_size, desc=title, unit="img", leave=False, disable=None) as bar:
         while state.step < end:
-            images, targets = next(batches)
+            batch = next(batches)
             lr = lr_at(state.step, job.recipe, schedule.steps_per_epoch)
-            state.loss_sum += train_step(job, state, images, targets, lr=lr)
+            state.loss_sum += train_step(job, state, batch, lr=lr)
             state.step += 1
             if state.step % LOOK_EVERY == 0 or state.step == end:
                 loss = finite_loss(state, steps=state.step - end + schedule.steps_per_epoch, lr=lr)
                 bar.set_postfix(loss=f"{loss:.4f}", lr=f"{lr:.2e}", refresh=False)
-            bar.update(len(images))
+            bar.update(len(batch[0]))
             if stop.asked and state.step < end:
                 save_last(state, job.folder / "last.pt")
                 raise KeyboardInterrupt
     return (end - first) * schedule.batch_size / (time.perf_counter() - started)
 
 
-def train_step(job: FoldJob, state: TrainState, images: Tensor, targets: Tensor, *, lr: float) -> Tensor:
-    """One optimizer step on a batch of (images, height, width, 3) uint8; gives the loss, still on the device."""
+def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: float) -> Tensor:
+    """One optimizer step; gives the loss, still on the device.
+
+    Args:
+        batch: (images, height, width, channels) uint8, targets, and further numbers where the model takes them.
+    """
     device, recipe = job.machine.device, job.recipe
     torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
     for group in state.optimizer.param_groups:
         group["lr"] = lr
     state.optimizer.zero_grad()
-    inputs = normalise(images.to(device, non_blocking=True), job.preprocessing)
+    images, targets, *beside = (tensor.to(device, non_blocking=True) for tensor in batch)
     with autocast(device, job.dtype):
-        logits = state.model(inputs)
-    loss = cross_entropy(logits.float(), targets.to(device, non_blocking=True), label_smoothing=recipe.label_smoothing)
+        logits = state.model(normalise(images, job.preprocessing), *beside)
+    activation = job.data.targets.activation
+    loss = compute_loss(logits.float(), targets, activation=activation, smoothing=recipe.label_smoothing)
     torch.autograd.backward(state.scaler.scale(loss))
     if recipe.clip_grad:
         state.scaler.unscale_(state.optimizer)
@@ -179,45 +197,67 @@ def finite_loss(state: TrainState, *, steps: int, lr: float) -> float:
     return loss
 
 
-def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> np.ndarray:
+def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> np.ndarray | None:
     """Score the validation rows by the code that Kaggle runs, keep the best state_dict, add a line to the history.
 
     Returns:
-        (classes, classes) counts, true class by row, predicted class by column.
+        (classes, classes) counts, true class by row, predicted class by column; None where a picture of them says
+        nothing.
     """
     data, epoch = job.data, len(state.history)
+    activation = data.targets.activation
     # One view an epoch is enough to compare epochs; the OOF of the best one gets all views.
-    probs = predict_validation(job, Member(state.evaluated.eval(), job.preprocessing, "none", job.dtype))
-    targets = data.targets[data.val]
-    with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
-        score = job.metric.score(targets, probs)
-    best = job.metric.is_better(score, state.best_score)
+    member = Member(state.evaluated.eval(), job.preprocessing, "none", job.dtype, activation=activation)
+    outputs = predict_validation(job, member)
+    score = score_validation(job, outputs)
+    best = job.judge.metric.is_better(score, state.best_score)
     if best:
         save_best(state.evaluated, job.folder / "best.safetensors")
         state.best_score = score
+    known = data.targets.known[data.val]
     state.history.append(
         {
             "epoch": epoch,
             "lr": state.optimizer.param_groups[0]["lr"],
             "train_loss": state.loss_sum.item() / job.schedule().steps_per_epoch,
-            "val_loss": METRICS["log_loss"].score(targets, probs),
+            "val_loss": loss_of_outputs(outputs[known], data.targets.learned[data.val][known], activation=activation),
             "score": score,
             "best": best,
             "images_per_s": round(images_per_s, 1),
         }
     )
     state.loss_sum.zero_()
-    confusion = np.zeros((probs.shape[1], probs.shape[1]), dtype=np.int64)
-    np.add.at(confusion, (targets, probs.argmax(axis=1)), 1)
+    return count_confusion(data.targets.values[data.val][known], outputs[known]) if activation == "softmax" else None
+
+
+def score_validation(job: FoldJob, outputs: np.ndarray) -> float:
+    """The competition's metric of the validation rows; thresholds and the like are fitted on these same rows.
+
+    It compares epochs. The CV score fits them on the other folds' rows.
+    """
+    targets = job.data.targets.values[job.data.val]
+    with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
+        return job.judge.score(targets, outputs, fit_decoder(job.judge, targets, outputs))
+
+
+def count_confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
+    """(classes, classes) counts; None for more classes than a picture can show."""
+    classes = outputs.shape[1]
+    if classes > MOST_CLASSES_SHOWN:
+        return None
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (targets, outputs.argmax(axis=1)), 1)
     return confusion
 
 
 def predict_validation(job: FoldJob, member: Member) -> np.ndarray:
-    """(validation rows, classes) probabilities."""
+    """(validation rows, outputs) activated."""
+    data = job.data
     with translated(job.image_hint):
         return predict_probs(
             [member],
-            job.data.val_paths,
+            data.val_paths,
+            features=None if data.features is None else data.features[data.val],
             device=job.machine.device,
             batch_size=job.recipe.batch_size,
             workers=max(1, job.machine.workers),
@@ -237,12 +277,13 @@ def summarise_epoch(job: FoldJob, state: TrainState) -> str:
 
 def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
     """Predict the validation rows with the best state_dict as the bundle will, then mark the fold done."""
-    spec = fold_spec(job.run, job.data.fold, num_classes=len(job.data.class_names))
-    probs = predict_validation(job, load_member(spec, job.folder, job.machine.device))
-    oof = oof_table(job.data.image_ids.iloc[job.data.val], probs, job.data.class_names)
+    targets = job.data.targets
+    spec = fold_spec(job.run, job.data.fold, targets, num_features=job.data.num_features)
+    outputs = predict_validation(job, load_member(spec, job.folder, job.machine.device))
+    oof = oof_table(job.data.image_ids.iloc[job.data.val], outputs, targets.output_names)
     write_csv(job.folder / "oof.csv", oof)
     best = max(line["epoch"] for line in state.history if line["best"])
-    score = job.metric.score(job.data.targets[job.data.val], probs)
+    score = score_validation(job, outputs)
     write_json(
         job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)}
     )

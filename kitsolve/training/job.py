@@ -12,11 +12,20 @@ import torch
 
 from kitsolve.config import Recipe
 from kitsolve.data.dataset import BatchSchedule, derive_seed
-from kitsolve.data.table import class_names, label_indices
+from kitsolve.data.features import fit_features
+from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
+from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import ModelSpec, Preprocessing, choose_device, choose_dtype, file_sha256, has_bfloat16
-from kitsolve.metrics import METRICS, Metric
+from kitsolve.inference import (
+    ModelSpec,
+    Preprocessing,
+    choose_device,
+    choose_dtype,
+    encode_features,
+    file_sha256,
+    has_bfloat16,
+)
 from kitsolve.training.backbones import find_preprocessing
 from kitsolve.workspace import Workspace
 
@@ -31,20 +40,28 @@ class Machine:
 
 @dataclass(frozen=True)
 class FoldData:
-    """The images of a competition as one fold sees them: `train` and `val` are rows of the table."""
+    """The images of a competition as one fold sees them: `train` and `val` are rows of the table.
+
+    `features`: (rows, numbers) float32 for models that take them beside the image.
+    """
 
     fold: int
     image_ids: pd.Series
     paths: list[Path]
-    targets: np.ndarray
+    targets: Targets
+    features: np.ndarray | None
     train: np.ndarray
     val: np.ndarray
-    class_names: tuple[str, ...]
 
     @property
     def val_paths(self) -> list[Path]:
         """The validation images, in the order of `val`."""
         return [self.paths[row] for row in self.val]
+
+    @property
+    def num_features(self) -> int:
+        """The numbers beside the image."""
+        return 0 if self.features is None else self.features.shape[1]
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ class FoldJob:
 
     run: Run
     data: FoldData
+    judge: Judge
     machine: Machine
     seed: int
     dtype: torch.dtype
@@ -62,11 +80,6 @@ class FoldJob:
     def recipe(self) -> Recipe:
         """The choices."""
         return self.run.recipe
-
-    @property
-    def metric(self) -> Metric:
-        """The competition's metric."""
-        return METRICS[self.run.competition.metric]
 
     @property
     def folder(self) -> Path:
@@ -108,38 +121,42 @@ def choose_workers(device_type: str, cores: int) -> int:
 def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -> FoldData:
     """The rows of train.csv, those of `fold` for validation."""
     raw = workspace.raw(run.competition.slug)
-    names = class_names(train, run.competition, raw)
+    targets = encode_targets(train, run.competition, raw)
+    features = fit_features(train, run.competition.train.features)
     return FoldData(
         fold=fold,
         image_ids=train.image_id,
         paths=[raw / path for path in train.path],
-        targets=label_indices(train[run.competition.train.target], names),
-        train=np.flatnonzero(train.fold != fold),
+        targets=targets,
+        features=encode_features(train, features) if features else None,
+        train=np.flatnonzero((train.fold != fold) & targets.known),
         val=np.flatnonzero(train.fold == fold),
-        class_names=names,
     )
 
 
-def plan_fold(run: Run, data: FoldData, machine: Machine) -> FoldJob:
+def plan_fold(run: Run, data: FoldData, judge: Judge, machine: Machine) -> FoldJob:
     """Settle what the recipe leaves to the machine and the backbone."""
     device = machine.device
     return FoldJob(
         run=run,
         data=data,
+        judge=judge,
         machine=machine,
         seed=derive_seed(run.recipe.seed, data.fold),
         dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
-        preprocessing=find_preprocessing(run.recipe),
+        preprocessing=find_preprocessing(run.recipe, run.competition.image.channels),
     )
 
 
-def fold_spec(run: Run, fold: int, *, num_classes: int) -> ModelSpec:
+def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -> ModelSpec:
     """The best state_dict of a fold as a member of a bundle."""
     file = "best.safetensors"
     return ModelSpec(
         backbone=run.recipe.backbone,
-        num_classes=num_classes,
-        preprocessing=find_preprocessing(run.recipe),
+        num_classes=len(targets.output_names),
+        num_features=num_features,
+        activation=targets.activation,
+        preprocessing=find_preprocessing(run.recipe, run.competition.image.channels),
         tta=run.recipe.tta,
         precision=run.recipe.precision,
         file=file,

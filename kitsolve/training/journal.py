@@ -34,22 +34,29 @@ class Journal:
         """Flush and close TensorBoard's file."""
         self.board.close()
 
-    def write_epoch(self, history: list[dict[str, Any]], confusion: np.ndarray, class_names: tuple[str, ...]) -> None:
+    def write_epoch(
+        self, history: list[dict[str, Any]], confusion: np.ndarray | None, class_names: tuple[str, ...]
+    ) -> None:
         """Record the newest epoch of `history`.
 
         Args:
-            confusion: (classes, classes) counts, true class by row.
+            confusion: (classes, classes) counts, true class by row; None: no picture.
         """
         write_csv(self.folder / "history.csv", pd.DataFrame(history))
         line = history[-1]
         for name in ("lr", "train_loss", "val_loss", "score", "images_per_s"):
             self.board.add_scalar(name, line[name], line["epoch"])
-        self.board.add_image("confusion", draw_confusion(confusion, class_names), line["epoch"], dataformats="HWC")
+        if confusion is not None:
+            self.board.add_image("confusion", draw_confusion(confusion, class_names), line["epoch"], dataformats="HWC")
         self.board.flush()
 
     def write_images(self, images: Tensor) -> None:
-        """Show up to 64 augmented training images, (images, height, width, 3) uint8, as a grid."""
-        grid = make_grid(images[:64].permute(0, 3, 1, 2), nrow=8, padding=2)
+        """Show up to 64 augmented training images, (images, height, width, channels) uint8, as a grid.
+
+        Of other channels than RGB the first is shown.
+        """
+        shown = images[:64] if images.shape[-1] == 3 else images[:64, ..., :1]
+        grid = make_grid(shown.permute(0, 3, 1, 2), nrow=8, padding=2)
         self.board.add_image("augmented", grid, 0)
 
 

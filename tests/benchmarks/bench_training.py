@@ -21,11 +21,14 @@ from torch.nn.functional import cross_entropy
 
 from kitsolve.config import Competition, Recipe
 from kitsolve.data.dataset import TrainImages
+from kitsolve.data.targets import Targets
+from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import autocast, normalise
 from kitsolve.training.checkpoint import StopRequest
 from kitsolve.training.fold import read_batches, start_training, train_epoch
 from kitsolve.training.job import FoldData, FoldJob, choose_machine, plan_fold
+from kitsolve.workspace import Workspace
 
 COMPETITION = {
     "slug": "noise",
@@ -62,8 +65,10 @@ def plan(folder: Path, given: argparse.Namespace) -> FoldJob:
     run = Run(folder, Competition.model_validate(COMPETITION), recipe, "", "benchmark", "")
     paths = write_images(folder, given.steps * given.batch)
     rows = np.arange(len(paths))
-    data = FoldData(0, pd.Series(rows).astype(str), paths, rows % 10, rows, rows[:1], tuple("0123456789"))
-    return plan_fold(run, data, choose_machine(given.device, given.workers))
+    targets = Targets("multiclass", tuple("0123456789"), rows % 10)
+    data = FoldData(0, pd.Series(rows).astype(str), paths, targets, None, rows, rows[:1])
+    judge = find_judge(Workspace(folder), run.competition, targets)
+    return plan_fold(run, data, judge, choose_machine(given.device, given.workers))
 
 
 def bare_rate(job: FoldJob, steps: int) -> float:
@@ -104,7 +109,11 @@ def main() -> None:
         job = plan(Path(name), given)
         state = start_training(job)
         images = TrainImages(
-            job.data.paths, job.data.targets, preprocessing=job.preprocessing, augment=job.recipe.augment, seed=0
+            job.data.paths,
+            job.data.targets.learned,
+            preprocessing=job.preprocessing,
+            augment=job.recipe.augment,
+            seed=0,
         )
         batches = read_batches(job, images, workers=job.machine.workers)
         print(f"{given.backbone}, 64 px, batch {given.batch}, augment {given.augment}, {job.dtype}, {job.machine}")

@@ -1,8 +1,7 @@
-import pandas as pd
 import pytest
 
 from kitsolve.config import Competition, read_competition
-from kitsolve.data.table import class_names, make_test_table, make_train_table
+from kitsolve.data.table import make_test_table, make_train_table
 from kitsolve.errors import KitsolveError
 
 
@@ -26,10 +25,6 @@ def change(competition, **facts):
         else:
             values[name] = value
     return Competition.model_validate(values)
-
-
-def labelled(*labels):
-    return pd.DataFrame({"shade": labels})
 
 
 def test_ids_stay_strings_and_further_columns_stay(raw, competition):
@@ -57,7 +52,7 @@ def test_the_test_rows_are_the_ids_of_the_sample_in_its_order(raw, competition):
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("image_id,shade\na,dark\nb,\n", r"1 of 2 rows have no shade, first: id 'b'"),
+        ("image_id,shade\na,dark\nb,\n", r"1 of 2 train rows have no shade, first: id 'b'"),
         ("image_id,shade\na,dark\na,grey\n", r"1 ids more than once, first: 'a'"),
         ("image_id,shadow\na,dark\n", r"no column 'shade'"),
         ("id,shade\na,dark\n", r"no column 'image_id'"),
@@ -85,23 +80,3 @@ def test_a_missing_table_says_how_to_get_it(raw, competition):
 def test_an_image_template_with_an_unknown_column_is_an_error(raw, competition):
     with pytest.raises(KitsolveError, match="folder"):
         make_train_table(raw, change(competition, train_image="{folder}/{image_id}.png"))
-
-
-def test_classes_are_sorted_as_numbers_where_all_are_numbers(raw, competition):
-    assert class_names(labelled("10", "9", "1"), competition, raw) == ("1", "9", "10")
-    assert class_names(labelled("10", "9", "x"), competition, raw) == ("10", "9", "x")
-
-
-def test_classes_take_the_order_of_the_samples_columns(raw, competition):
-    facts = change(competition, submission_kind="class_probabilities")
-    (raw / "sample_submission.csv").write_text("image_id,grey,dark\nx,0,0\n")
-    assert class_names(labelled("dark", "grey"), facts, raw) == ("grey", "dark")
-    with pytest.raises(KitsolveError, match="differ, first: 'bright'"):
-        class_names(labelled("dark", "bright", "grey"), facts, raw)
-
-
-def test_a_binary_task_has_two_classes(raw, competition):
-    facts = change(competition, task="binary")
-    assert class_names(labelled("1", "0", "1"), facts, raw) == ("0", "1")
-    with pytest.raises(KitsolveError, match="has 3"):
-        class_names(labelled("0", "1", "2"), facts, raw)

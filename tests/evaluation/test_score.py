@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.table import label_indices
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, open_run, record_run
 from kitsolve.evaluation.score import oof_table, score_blend, score_run
@@ -16,7 +15,7 @@ def predict_fold(workspace, run, fold, *, right):
     """Write the OOF of a fold that predicts the first `right` of its rows rightly and the others wrongly."""
     train = read_train_table(workspace, "shades")
     rows = train[train.fold == fold]
-    targets = label_indices(rows.shade, NAMES)
+    targets = rows.shade.map(NAMES.index).to_numpy()
     predicted = np.where(np.arange(len(rows)) < right, targets, (targets + 1) % 3)
     write_csv(run.fold(fold) / "oof.csv", oof_table(rows.image_id, np.eye(3)[predicted] * 0.7 + 0.1, NAMES))
     write_json(run.fold(fold) / "fold.json", {"fold": fold})

@@ -102,4 +102,4 @@ def test_bundle_json_is_plain_json(exported):
     bundle = find_bundle(exported, "shades")
     values = json.loads((exported.bundle("shades", bundle.name) / "bundle.json").read_text())
     assert values["models"][0]["preprocessing"]["image_size"] == 32
-    assert values["test_image"] == "test/{image_id}.png"
+    assert values["test"]["image"] == "test/{image_id}.png"

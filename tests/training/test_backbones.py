@@ -6,7 +6,9 @@ from conftest import write_image
 from safetensors.torch import save_file
 
 from kitsolve.config import Recipe, read_competition
+from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import build_model, load_member, predict_probs
 from kitsolve.training.backbones import (
@@ -58,10 +60,12 @@ def plan(shades, tmp_path):
     for number, path in enumerate(paths):
         write_image(path, "grey", seed=number)
     rows = np.arange(3)
-    data = FoldData(0, pd.Series(["a", "b", "c"]), paths, rows, rows, rows, ("x", "y", "z"))
+    targets = Targets("multiclass", ("x", "y", "z"), rows)
+    data = FoldData(0, pd.Series(["a", "b", "c"]), paths, targets, None, rows, rows)
     competition = read_competition(shades, "shades")
+    judge = find_judge(shades, competition, targets)
     return lambda chosen: plan_fold(
-        Run(tmp_path / "run", competition, chosen, "", "", ""), data, choose_machine("cpu", 0)
+        Run(tmp_path / "run", competition, chosen, "", "", ""), data, judge, choose_machine("cpu", 0)
     )
 
 
@@ -71,13 +75,13 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
     state = start_training(job)
     before = [tensor.detach().clone() for tensor in list(state.model.parameters())[-2:]]
     size = job.recipe.image_size
-    images, targets = torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8), torch.arange(3)
-    loss = train_step(job, state, images, targets, lr=1e-3)
+    batch = [torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8), torch.arange(3)]
+    loss = train_step(job, state, batch, lr=1e-3)
     assert torch.isfinite(loss)
     assert any(not torch.equal(a, b) for a, b in zip(before, list(state.model.parameters())[-2:], strict=True))
 
     save_best(state.evaluated, job.folder / "best.safetensors")
-    member = load_member(fold_spec(job.run, 0, num_classes=3), job.folder, CPU)
+    member = load_member(fold_spec(job.run, 0, job.data.targets), job.folder, CPU)
     probs = predict_probs([member], job.data.paths, device=CPU, batch_size=3, workers=1)
     assert probs.shape == (3, 3)
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)

@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from kitsolve import workspace as workspace_module
+from kitsolve.config import read_competition
+from kitsolve.data.fetch import read_train_table
+from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
 from kitsolve.inference import load_member, predict_probs
@@ -86,11 +89,16 @@ def test_every_row_is_predicted_once_by_the_model_that_never_saw_it(trained):
         assert oof.image_id.tolist() == folds[folds.fold == fold].image_id.tolist()
 
 
+def targets_of(workspace):
+    train = read_train_table(workspace, "shades")
+    return encode_targets(train, read_competition(workspace, "shades"), workspace.raw("shades"))
+
+
 def test_the_oof_is_what_the_bundles_code_predicts_for_the_same_images(trained):
     run = find_run(trained, "shades")
     oof = pd.read_csv(run.fold(0) / "oof.csv", dtype={"image_id": str})
     paths = [trained.raw("shades") / "train" / f"{image_id}.png" for image_id in oof.image_id]
-    member = load_member(fold_spec(run, 0, num_classes=3), run.fold(0), CPU)
+    member = load_member(fold_spec(run, 0, targets_of(trained)), run.fold(0), CPU)
     probs = predict_probs([member], paths, device=CPU, batch_size=run.recipe.batch_size, workers=2)
     assert (oof.iloc[:, 1:].to_numpy(dtype=np.float32) == probs).all()
 

@@ -3,6 +3,7 @@ import torch
 
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.training.job import choose_machine, choose_workers, plan_fold, split_fold
 
@@ -12,7 +13,12 @@ def plan(fetched):
     """A function that plans a fold of `shades`."""
     run = open_run(fetched, Wanted("shades"))
     train = read_train_table(fetched, "shades")
-    return lambda fold: plan_fold(run, split_fold(fetched, run, train, fold), choose_machine("cpu", 0))
+
+    def make(fold):
+        data = split_fold(fetched, run, train, fold)
+        return plan_fold(run, data, find_judge(fetched, run.competition, data.targets), choose_machine("cpu", 0))
+
+    return make
 
 
 def test_a_fold_trains_on_all_rows_but_those_that_it_validates(plan):
@@ -24,10 +30,10 @@ def test_a_fold_trains_on_all_rows_but_those_that_it_validates(plan):
 
 def test_a_row_keeps_id_path_and_target_together(plan):
     data = plan(0).data
-    assert data.class_names == ("bright", "dark", "grey")
+    assert data.targets.names == ("bright", "dark", "grey")
     for row, image_id in enumerate(data.image_ids):
         assert data.paths[row].stem == image_id
-        assert data.targets[row] == int(image_id) % 3
+        assert data.targets.values[row] == int(image_id) % 3
 
 
 def test_every_fold_has_a_seed_of_its_own(plan):

@@ -1,0 +1,90 @@
+"""`kitsolve folds`: the facts and the train table become folds.csv."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kitsolve.config import Competition, check_facts, read_competition
+from kitsolve.data.duplicates import group_duplicates, merge_groups
+from kitsolve.data.folds import FoldReport, describe_folds, make_folds
+from kitsolve.data.images import check_images
+from kitsolve.data.targets import Targets, encode_targets
+from kitsolve.errors import KitsolveError
+from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
+
+
+def split_rows(
+    train: pd.DataFrame, targets: Targets, competition: Competition, *, hashes: NDArray[np.uint64] | None = None
+) -> tuple[NDArray[np.int64], FoldReport]:
+    """The fold of every row, as the facts say, and how alike the folds are.
+
+    Args:
+        hashes: (rows,) perceptual hashes of the images, where near-duplicates are to be kept together.
+    """
+    rules = competition.folds
+    groups = find_groups(train, competition, hashes=hashes)
+    folds = make_folds(
+        targets.values, scheme=rules.scheme, count=rules.count, seed=rules.seed, shuffle=rules.shuffle, groups=groups
+    )
+    return folds, describe_folds(folds, targets=targets.values, label_names=targets.label_names, groups=groups)
+
+
+def find_groups(
+    train: pd.DataFrame, competition: Competition, *, hashes: NDArray[np.uint64] | None = None
+) -> NDArray[Any] | None:
+    """(rows,) what must stay in one fold: the facts' group, near-duplicates, or what either connects; None: nothing.
+
+    A row whose group is empty is a group of its own.
+    """
+    groups = None
+    if competition.train.group:
+        given = train[competition.train.group]
+        groups = given.where(given != "", [f"\0{row}" for row in range(len(train))]).to_numpy()
+    if hashes is None:
+        return groups
+    duplicates = group_duplicates(hashes)
+    return duplicates if groups is None else merge_groups(groups, duplicates)
+
+
+def hash_train_images(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> NDArray[np.uint64] | None:
+    """The perceptual hash of every train image, where the facts keep near-duplicates together."""
+    if competition.folds.duplicates != "group":
+        return None
+    raw = workspace.raw(competition.slug)
+    return check_images(
+        raw, train.path.tolist(), slug=competition.slug, channels=competition.image.channels, hashed=len(train)
+    )
+
+
+def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, group: str | None = None) -> FoldReport:
+    """Write folds.csv anew, with some of the facts changed for this time.
+
+    Args:
+        changes: fields of config.Folds.
+        group: a column of the train table, in the place of train.group.
+
+    Raises:
+        KitsolveError: facts that do not fit together, no such column, or rows that cannot be split so.
+    """
+    tables = workspace.finished_tables(slug)
+    competition = read_competition(workspace, slug)
+    train = read_csv(tables / "train.csv")
+    if group is not None and group not in train:
+        raise KitsolveError(f"train.csv has no column {group!r}.", hint=f"take one of: {', '.join(train)}.")
+    facts = competition.model_dump()
+    facts["folds"] |= changes
+    facts["train"]["group"] = group or competition.train.group
+    competition = check_facts(facts)
+    targets = encode_targets(train, competition, workspace.raw(slug))
+    hashes = hash_train_images(workspace, competition, train)
+    folds, report = split_rows(train, targets, competition, hashes=hashes)
+    write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
+    done = read_json(tables / "tables.json")
+    done["fetched"]["folds"] = competition.folds.count
+    write_json(tables / "tables.json", done | {"fold_report": asdict(report)})
+    return report

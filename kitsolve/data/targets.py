@@ -1,0 +1,220 @@
+"""Labels as a competition writes them -> what a model learns, and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from kitsolve.config import Competition, LabelList
+from kitsolve.errors import KitsolveError
+from kitsolve.inference import Decoder, SubmissionRules
+from kitsolve.workspace import read_csv
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The labels of a table's rows.
+
+    `values`: (rows,) int64 indices into `names`, where the number of names stands for the unknown label of a retrieval
+    task; (rows, names) uint8 of a multilabel task; (rows,) float64 of a regression. `scale`: a regression's value is
+    the first plus the second times the model's output.
+    """
+
+    task: str
+    names: tuple[str, ...]
+    values: NDArray[Any]
+    scale: tuple[float, float] = (0.0, 1.0)
+    bounds: tuple[float, float] | None = None
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """A name for each output of the model: of an ordinal task's classes all but the first, see `learned`."""
+        return self.names[1:] if self.task == "ordinal" else self.names
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """A name for each number that `values` holds; none for a regression."""
+        if self.task == "regression":
+            return ()
+        return self.names if self.known.all() else (*self.names, "(unknown)")
+
+    @property
+    def activation(self) -> str:
+        """What makes the model's logits outputs: a key of inference.ACTIVATIONS."""
+        if self.task == "regression":
+            return "sigmoid" if self.bounds else "identity"
+        return "sigmoid" if self.task in ("multilabel", "ordinal") else "softmax"
+
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """(rows,) whether there is something to learn: not for the unknown label."""
+        if self.task == "retrieval":
+            return np.asarray(self.values < len(self.names))
+        return np.ones(len(self.values), dtype=bool)
+
+    @property
+    def learned(self) -> NDArray[Any]:
+        """What the loss compares with: (rows,) int64 classes, or (rows, outputs) float32 in [0, 1] (regression: any).
+
+        An ordinal task learns "greater than class k" for every class but the last (Frank and Hall 2001).
+        """
+        if self.task == "ordinal":
+            return (self.values[:, None] > np.arange(len(self.output_names))).astype(np.float32)
+        if self.task == "regression":
+            return ((self.values.astype(np.float64) - self.scale[0]) / self.scale[1]).astype(np.float32)[:, None]
+        return self.values
+
+    def default_decoder(self, competition: Competition) -> Decoder:
+        """The decoder without anything fitted."""
+        return Decoder(self.task, top_k=competition.submission.top_k, scale=self.scale, bounds=self.bounds)
+
+    def rules(self, competition: Competition) -> SubmissionRules:
+        """What the competition accepts."""
+        facts = competition.submission
+        return SubmissionRules(
+            kind=facts.kind,
+            sample=facts.sample,
+            class_names=self.names,
+            separator=facts.separator,
+            top_k=facts.top_k,
+            unknown=competition.train.unknown,
+            bounds=self.bounds,
+            whole_rows=facts.kind == "class_probabilities" and self.task != "multilabel",
+        )
+
+
+def encode_targets(train: pd.DataFrame, competition: Competition, raw: Path) -> Targets:
+    """The labels of the whole train set, so that no class is lost where a fold lacks it.
+
+    Raises:
+        KitsolveError: labels that do not fit the task or the sample's columns; names the first.
+    """
+    task, facts = competition.task, competition.train
+    if task == "regression":
+        return _encode_values(train, competition)
+    sample = raw / competition.submission.sample
+    if task == "multilabel":
+        names, sets = _label_sets(train, facts.target)
+        order = _order(names, competition, sample)
+        return Targets(task, order, sets[:, [names.index(name) for name in order]])
+    labels = _one_hot_labels(train, facts.targets) if len(facts.targets) > 1 else train[facts.targets[0]]
+    unknown = competition.train.unknown if task == "retrieval" else None
+    names = facts.targets if len(facts.targets) > 1 else sorted_labels(set(labels) - {unknown})
+    if task == "binary":
+        names = _binary_names(names, facts.positive)
+    if task == "ordinal":
+        names = _ordinal_names(names, facts.order)
+    order = _order(names, competition, sample)
+    class2target = {name: target for target, name in enumerate(order)} | ({unknown: len(order)} if unknown else {})
+    return Targets(task, order, labels.map(class2target).to_numpy(dtype=np.int64))
+
+
+def _encode_values(train: pd.DataFrame, competition: Competition) -> Targets:
+    column, bounds = competition.train.targets[0], competition.train.range
+    values = pd.to_numeric(train[column], errors="coerce").to_numpy(dtype=np.float64)
+    low, high = bounds or (-np.inf, np.inf)
+    odd = np.flatnonzero(~(np.isfinite(values) & (values >= low) & (values <= high)))
+    if len(odd):
+        raise KitsolveError(
+            f"{len(odd)} of {len(values)} rows have no {column} within {low:g} and {high:g}, first: id "
+            f"{train.image_id.iloc[odd[0]]!r} with {train[column].iloc[odd[0]]!r}.",
+            hint="correct train.range or train.target.",
+        )
+    scale = (low, high - low) if bounds else (float(values.mean()), float(values.std()) or 1.0)
+    return Targets("regression", (column,), values, scale, (low, high) if bounds else None)
+
+
+def _label_sets(train: pd.DataFrame, target: str | list[str] | LabelList) -> tuple[list[str], NDArray[np.uint8]]:
+    """Names and (rows, names) 0 or 1."""
+    if isinstance(target, LabelList):
+        return _split_cells(train[target.column], target.separator)
+    columns = [target] if isinstance(target, str) else target
+    numbers = train[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
+    odd = np.flatnonzero(~np.isin(numbers, (0, 1)).all(axis=1))
+    if len(odd):
+        raise KitsolveError(
+            f"id {train.image_id.iloc[odd[0]]!r}: {train[columns].iloc[odd[0]].tolist()} are not all 0 or 1.",
+            hint='correct train.target, or set task = "regression".',
+        )
+    return columns, numbers.astype(np.uint8)
+
+
+def _split_cells(cells: pd.Series, separator: str) -> tuple[list[str], NDArray[np.uint8]]:
+    labels = cells.str.split(separator).explode()
+    labels = labels[labels.str.strip().astype(bool)].str.strip()
+    names = sorted_labels(set(labels))
+    columns = labels.map({name: column for column, name in enumerate(names)}).to_numpy(dtype=np.int64)
+    sets = np.zeros((len(cells), len(names)), dtype=np.uint8)
+    sets[cells.index.get_indexer(labels.index), columns] = 1
+    return names, sets
+
+
+def _one_hot_labels(train: pd.DataFrame, columns: list[str]) -> pd.Series:
+    names, sets = _label_sets(train, columns)
+    odd = np.flatnonzero(sets.sum(axis=1) != 1)
+    if len(odd):
+        raise KitsolveError(
+            f"{len(odd)} of {len(train)} rows have not exactly one label, first: id {train.image_id.iloc[odd[0]]!r}.",
+            hint='set task = "multilabel".',
+        )
+    return pd.Series(np.array(names, dtype=object)[sets.argmax(axis=1)], index=train.index)
+
+
+def _binary_names(names: list[str], positive: str | None) -> list[str]:
+    """The negative label, then the positive one."""
+    if len(names) != 2:
+        raise KitsolveError(
+            f"a binary task has 2 classes, train.csv has {len(names)}.", hint='set task = "multiclass".'
+        )
+    if positive is None:
+        return names
+    if positive not in names:
+        raise KitsolveError(f"train.positive = {positive!r} is no label.", hint=f"take one of: {', '.join(names)}.")
+    return [name for name in names if name != positive] + [positive]
+
+
+def _ordinal_names(names: list[str], order: list[str] | None) -> list[str]:
+    """The labels from the lowest to the highest."""
+    if order is not None and set(order) != set(names):
+        odd = sorted(set(order) ^ set(names))[0]
+        raise KitsolveError(f"train.order and the labels of train.csv differ, first: {odd!r}.", "correct train.order.")
+    if order is None and not all(_is_number(name) for name in names):
+        raise KitsolveError(
+            f"an ordinal task needs the order of its labels: {', '.join(names)}.",
+            'add order = ["lowest", …] to [train].',
+        )
+    return order or names
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _order(names: list[str], competition: Competition, sample: Path) -> tuple[str, ...]:
+    """The order of the outputs: the sample's columns where it has one a class, else `names` as they are."""
+    if competition.submission.kind != "class_probabilities":
+        return tuple(names)
+    columns = tuple(read_csv(sample).columns[1:])
+    if set(columns) != set(names):
+        odd = sorted(set(columns) ^ set(names))[0]
+        raise KitsolveError(
+            f"the classes of train.csv and of {sample.name} differ, first: {odd!r}.",
+            hint="correct train.target or submission.kind.",
+        )
+    return columns
+
+
+def sorted_labels(labels: set[str]) -> list[str]:
+    """Sorted as numbers where all of them are numbers, else as text."""
+    if all(_is_number(label) for label in labels):
+        return sorted(labels, key=lambda label: (float(label), label))
+    return sorted(labels)

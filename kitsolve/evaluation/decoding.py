@@ -1,0 +1,133 @@
+"""What turns outputs into predictions, fitted on out-of-fold rows: thresholds, cut points, clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kitsolve.config import Competition, require_prepare
+from kitsolve.data.targets import Targets
+from kitsolve.inference import Decoder, decode
+from kitsolve.metrics import Metric, find_metric
+from kitsolve.workspace import Workspace
+
+MOST_ROWS = 50_000
+"""Rows that a fit looks at; a few parameters do not get better with more."""
+THRESHOLDS = np.concatenate([np.geomspace(0.01, 0.3, 15), np.linspace(0.35, 0.95, 13)])
+CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02)
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """How a competition scores: its metric, and the decoder that has nothing fitted."""
+
+    name: str
+    metric: Metric
+    plain: Decoder
+
+    def score(self, targets: Array, outputs: Array, decoder: Decoder) -> float:
+        """The metric of the decoded outputs.
+
+        Args:
+            targets: (rows,) or (rows, labels), see data.targets.Targets.values.
+            outputs: (rows, outputs) activated.
+        """
+        return self.metric.score(targets, decode(outputs, decoder, self.metric.wants))
+
+    @property
+    def fits(self) -> bool:
+        """Whether the decoder has something that OOF rows can tell for this metric."""
+        task, name = self.plain.task, self.name
+        return bool(
+            (task in ("binary", "multilabel") and name.startswith("f1"))
+            or (task == "ordinal" and self.metric.wants == "labels")
+            or (task in ("binary", "multiclass", "multilabel") and name == "log_loss")
+            or (task == "retrieval" and self.metric.wants == "ranking")
+        )
+
+
+def find_judge(workspace: Workspace, competition: Competition, targets: Targets) -> Judge:
+    """The judge of a competition; a metric of its own is `metric` in its prepare.py, with a `greater_is_better`."""
+    plain = targets.default_decoder(competition)
+    if competition.metric != "prepare:metric":
+        return Judge(competition.metric, find_metric(competition.metric), plain)
+    own = require_prepare(workspace, competition.slug, "metric")
+    return Judge(competition.metric, Metric(own, getattr(own, "greater_is_better", True), wants="probs"), plain)
+
+
+def fit_decoder(judge: Judge, targets: Array, outputs: Array) -> Decoder:
+    """The decoder whose predictions score best on these rows; the plain one where nothing beats it."""
+    if not judge.fits:
+        return judge.plain
+    step = -(-len(outputs) // MOST_ROWS)
+    targets, outputs = targets[::step], outputs[::step]
+    best, best_score = judge.plain, judge.score(targets, outputs, judge.plain)
+    for candidate in _candidates(judge, targets, outputs):
+        score = judge.score(targets, outputs, candidate)
+        if judge.metric.is_better(score, best_score):
+            best, best_score = candidate, score
+    return best
+
+
+def decode_out_of_fold(judge: Judge, targets: Array, outputs: Array, folds: NDArray[np.int64]) -> Array:
+    """Predictions of every row by a decoder fitted on the rows of the other folds: no row decides on itself."""
+    parts = np.unique(folds)
+    if len(parts) == 1 or not judge.fits:
+        return decode(outputs, judge.plain, judge.metric.wants)
+    decoded = decode(outputs, judge.plain, judge.metric.wants)
+    for fold in parts:
+        own = folds == fold
+        decoded[own] = decode(outputs[own], fit_decoder(judge, targets[~own], outputs[~own]), judge.metric.wants)
+    return decoded
+
+
+def _candidates(judge: Judge, targets: Array, outputs: Array) -> Iterator[Decoder]:
+    plain = judge.plain
+    if judge.name == "log_loss":
+        yield from (replace(plain, clip=clip) for clip in CLIPS)
+    elif plain.task == "ordinal":
+        yield _fit_cut_points(judge, targets, outputs)
+    else:
+        yield from (replace(plain, thresholds=(float(threshold),)) for threshold in THRESHOLDS)
+        if plain.task == "multilabel" and judge.name == "f1_macro":
+            yield replace(plain, thresholds=_fit_thresholds(targets, outputs))
+
+
+def _fit_thresholds(targets: Array, outputs: Array) -> tuple[float, ...]:
+    """For each label the threshold of its own best F1: the macro average is their mean."""
+    true = targets.astype(bool)
+    scores = []
+    for threshold in THRESHOLDS:
+        predicted = outputs > threshold
+        both = (predicted & true).sum(axis=0)
+        scores.append(2 * both / np.maximum(predicted.sum(axis=0) + true.sum(axis=0), 1))
+    return tuple(float(threshold) for threshold in THRESHOLDS[np.argmax(scores, axis=0)])
+
+
+def _fit_cut_points(judge: Judge, targets: Array, outputs: Array) -> Decoder:
+    """Cut points by the simplex of Nelder and Mead (1965), from the middles between neighbouring classes."""
+    from scipy.optimize import minimize
+
+    sign = -1.0 if judge.metric.greater_is_better else 1.0
+
+    def make(cuts: NDArray[np.float64]) -> Decoder:
+        return replace(judge.plain, thresholds=tuple(np.sort(cuts).tolist()))
+
+    start = np.arange(outputs.shape[1]) + 0.5
+    found = minimize(
+        lambda cuts: sign * judge.score(targets, outputs, make(cuts)),
+        start,
+        method="Nelder-Mead",
+        options={
+            "initial_simplex": np.vstack([start, start + 0.15 * np.eye(len(start))]),
+            "maxfev": 60 * len(start),
+            "xatol": 1e-3,
+        },
+    )
+    return make(found.x)

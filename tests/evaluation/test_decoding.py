@@ -1,0 +1,107 @@
+"""Thresholds, cut points and clipping are fitted, never on a row's own fold, and never make the fitted rows worse."""
+
+import numpy as np
+import pytest
+
+from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, fit_decoder
+from kitsolve.inference import Decoder, decode
+from kitsolve.metrics import find_metric
+
+
+def judge(task, metric):
+    return Judge(metric, find_metric(metric), Decoder(task))
+
+
+def noisy_sets(rows=400, labels=6, seed=0):
+    """Targets and probabilities whose best threshold is about 0.2."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((rows, labels)) < 0.3).astype(np.uint8)
+    return targets, np.clip(0.2 + 0.1 * (2.0 * targets - 1) + rng.normal(0, 0.04, targets.shape), 0, 1)
+
+
+def test_a_threshold_is_found_where_one_half_finds_nothing():
+    targets, outputs = noisy_sets()
+    rules = judge("multilabel", "f1_micro")
+    assert rules.score(targets, outputs, rules.plain) == 0
+    fitted = fit_decoder(rules, targets, outputs)
+    assert 0.12 < fitted.thresholds[0] < 0.28
+    assert rules.score(targets, outputs, fitted) > 0.95
+
+
+def test_every_label_has_its_own_threshold_where_each_counts_alike():
+    targets, outputs = noisy_sets()
+    outputs[:, 0] *= 0.3
+    fitted = fit_decoder(judge("multilabel", "f1_macro"), targets, outputs)
+    assert len(fitted.thresholds) == 6
+    assert fitted.thresholds[0] < min(fitted.thresholds[1:])
+
+
+def test_cut_points_undo_a_bias():
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 5, 500)
+    true = targets[:, None] > np.arange(4)
+    outputs = np.clip(np.where(true, 0.6, 0.05) + rng.normal(0, 0.05, true.shape), 0, 1)
+    rules = judge("ordinal", "qwk")
+    plain, fitted = rules.plain, fit_decoder(rules, targets, outputs)
+    assert list(fitted.thresholds) == sorted(fitted.thresholds)
+    assert rules.score(targets, outputs, fitted) > rules.score(targets, outputs, plain) + 0.05
+
+
+def test_clipping_saves_from_one_sure_mistake():
+    targets = np.zeros(20, dtype=np.int64)
+    outputs = np.tile([1.0, 0.0], (20, 1))
+    outputs[0] = [0.0, 1.0]
+    rules = judge("binary", "log_loss")
+    fitted = fit_decoder(rules, targets, outputs)
+    assert fitted.clip > 0.001
+    assert rules.score(targets, outputs, fitted) < 0.3 < rules.score(targets, outputs, rules.plain)
+
+
+def test_the_unknown_label_comes_before_classes_that_are_less_probable():
+    outputs = np.array([[0.9, 0.06, 0.04], [0.4, 0.35, 0.25]])
+    ranked = decode(outputs, Decoder("retrieval", thresholds=(0.5,), top_k=2), "ranking")
+    assert ranked.tolist() == [[0, 3], [3, 0]]
+    assert decode(outputs, Decoder("retrieval", top_k=2), "ranking").tolist() == [[0, 1], [0, 1]]
+
+
+def test_a_place_for_the_unknown_label_is_found():
+    rng = np.random.default_rng(2)
+    targets = rng.integers(0, 4, 300)  # 3 is the unknown
+    sure = np.eye(4)[targets][:, :3] * 0.6 + 0.1
+    rules = judge("retrieval", "map@5")
+    fitted = fit_decoder(rules, targets, sure + rng.normal(0, 0.01, sure.shape))
+    assert 0.1 < fitted.thresholds[0] < 0.7
+
+
+@pytest.mark.parametrize(
+    ("task", "metric"),
+    [("multilabel", "f1_micro"), ("multilabel", "f1_sample"), ("binary", "log_loss"), ("binary", "f1_macro")],
+)
+def test_a_fit_is_never_worse_on_its_own_rows(task, metric):
+    rng = np.random.default_rng(3)
+    targets = rng.integers(0, 2, (60, 3) if task == "multilabel" else 60)
+    positive = rng.random(targets.shape)
+    outputs = positive if task == "multilabel" else np.stack([1 - positive, positive], axis=1)
+    rules = judge(task, metric)
+    plain = rules.score(targets, outputs, rules.plain)
+    fitted = rules.score(targets, outputs, fit_decoder(rules, targets, outputs))
+    assert fitted == plain or rules.metric.is_better(fitted, plain)
+
+
+def test_a_row_is_decoded_by_what_the_other_folds_say():
+    targets, outputs = noisy_sets()
+    folds = np.arange(len(targets)) % 2
+    outputs[folds == 1] *= 2  # fold 1 needs another threshold than fold 0
+    rules = judge("multilabel", "f1_micro")
+    decoded = decode_out_of_fold(rules, targets, outputs, folds)
+    for fold in (0, 1):
+        own = folds == fold
+        other = fit_decoder(rules, targets[~own], outputs[~own])
+        assert (decoded[own] == decode(outputs[own], other, "labels")).all()
+
+
+def test_what_needs_no_fit_is_left_alone():
+    rules = judge("multiclass", "accuracy")
+    targets, outputs = np.array([0, 1, 2]), np.eye(3)
+    assert fit_decoder(rules, targets, outputs) is rules.plain
+    assert decode_out_of_fold(rules, targets, outputs, np.array([0, 0, 1])).tolist() == [0, 1, 2]

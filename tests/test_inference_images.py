@@ -1,0 +1,163 @@
+"""inference.py: every image that a competition may hold becomes uint8 of so many channels, or an error by name."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kitsolve.inference import Preprocessing, build_model, normalise, read_image, resize_image
+
+GRADIENT = np.linspace(0, 255, 32, dtype=np.uint8)[None, :].repeat(24, axis=0)
+TRANSPARENT = np.dstack([GRADIENT, GRADIENT, GRADIENT, np.full_like(GRADIENT, 99)])
+
+
+def save(tmp_path, image, name, **options):
+    image.save(tmp_path / name, **options)
+    return tmp_path / name
+
+
+@pytest.mark.parametrize(
+    ("name", "image"),
+    [
+        ("grey.png", Image.fromarray(GRADIENT)),
+        ("alpha.png", Image.fromarray(GRADIENT).convert("LA")),
+        ("rgba.png", Image.fromarray(TRANSPARENT, "RGBA")),
+        ("palette.png", Image.fromarray(GRADIENT).convert("P")),
+        ("palette.gif", Image.fromarray(GRADIENT)),
+        ("bitmap.bmp", Image.fromarray(GRADIENT)),
+        ("tagged.tif", Image.fromarray(GRADIENT)),
+        ("web.webp", Image.fromarray(GRADIENT).convert("RGB")),
+        ("sixteen.png", Image.fromarray(GRADIENT.astype(np.uint16) * 257)),
+        ("sixteen.tif", Image.fromarray(GRADIENT.astype(np.uint16) * 257)),
+        ("photo.jpg", Image.fromarray(GRADIENT).convert("RGB")),
+    ],
+)  # fmt: skip
+def test_images_of_all_modes_become_rgb(tmp_path, name, image):
+    read = read_image(save(tmp_path, image, name))
+    assert (read.shape, read.dtype) == ((24, 32, 3), np.uint8)
+    np.testing.assert_allclose(read.astype(int).mean(axis=-1), GRADIENT.astype(int), atol=12)
+
+
+def test_cmyk_is_turned_into_rgb_the_same_way_by_whoever_reads_it(tmp_path):
+    image = Image.new("CMYK", (32, 24), (0, 255, 255, 0))  # red
+    read = read_image(save(tmp_path, image, "print.jpg", quality=95))
+    assert read[12, 16, 0] > 200
+    assert read[12, 16, 1:].max() < 60
+
+
+def test_a_cameras_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    path = save(tmp_path, Image.fromarray(GRADIENT).convert("RGB"), "turned.jpg", exif=exif)
+    assert read_image(path).shape == (32, 24, 3)
+
+
+def test_one_channel_is_grey(tmp_path):
+    assert read_image(save(tmp_path, Image.fromarray(GRADIENT), "x.png"), channels=1).shape == (24, 32, 1)
+    with pytest.raises(ValueError, match="x.png has colours, not the 6 channels"):
+        read_image(tmp_path / "x.png", channels=6)
+
+
+@pytest.mark.parametrize("shape", [(6, 20, 30), (20, 30, 6)])
+def test_an_array_has_its_channels_first_or_last(tmp_path, shape):
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8))
+    assert read_image(tmp_path / "x.npy", channels=6).shape == (20, 30, 6)
+    with pytest.raises(ValueError, match=r"x.npy has the shape .* names 3 channels"):
+        read_image(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int16, np.uint16, np.float64])
+def test_numbers_of_any_range_are_stretched_from_their_1st_to_their_99th_percentile(tmp_path, dtype):
+    numbers = np.arange(1000).reshape(20, 50)
+    np.save(tmp_path / "x.npy", numbers.astype(dtype))
+    image = read_image(tmp_path / "x.npy", channels=1)
+    assert (image.min(), image.max(), int(np.median(image))) == (0, 255, pytest.approx(127, abs=2))
+    assert (np.diff(image.reshape(-1).astype(int)) >= 0).all()
+
+
+def test_missing_numbers_are_low_and_an_array_without_any_is_an_error(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[np.nan, 0.0], [1.0, 2.0]]))
+    assert read_image(tmp_path / "x.npy", channels=1)[0, 0, 0] == 0
+    np.save(tmp_path / "none.npy", np.full((2, 2), np.nan))
+    with pytest.raises(ValueError, match="none.npy holds no number"):
+        read_image(tmp_path / "none.npy", channels=1)
+
+
+def test_an_array_of_objects_is_not_unpickled(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+    with pytest.raises(ValueError, match="x.npy is damaged or no array"):
+        read_image(tmp_path / "x.npy")
+
+
+def write_dicom(path, pixels, photometric, *, compressed=False):
+    from pydicom.dataset import FileDataset, FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian, JPEG2000Lossless, SecondaryCaptureImageStorage, generate_uid
+
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID, meta.MediaStorageSOPClassUID = ExplicitVRLittleEndian, SecondaryCaptureImageStorage
+    meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
+    dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, photometric, 0
+    dataset.BitsAllocated = dataset.BitsStored = 16
+    dataset.HighBit = 15
+    dataset.PixelData = pixels.astype(np.uint16).tobytes()
+    if compressed:
+        dataset.compress(JPEG2000Lossless)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_dicom_is_read_through_its_window_and_white_is_always_high(tmp_path, compressed):
+    wide = np.linspace(0, 255, 80, dtype=np.uint8)[None, :].repeat(70, axis=0)
+    pixels = wide.astype(np.uint16) * 16
+    write_dicom(tmp_path / "two.dcm", pixels, "MONOCHROME2", compressed=compressed)
+    write_dicom(tmp_path / "one.dcm", pixels.max() - pixels, "MONOCHROME1", compressed=compressed)
+    two, one = (read_image(tmp_path / name) for name in ("two.dcm", "one.dcm"))
+    assert two.shape == (70, 80, 3)
+    np.testing.assert_allclose(two[..., 0].astype(int), wide.astype(int), atol=8)
+    np.testing.assert_allclose(one.astype(int), two.astype(int), atol=8)
+
+
+def test_a_damaged_dicom_is_named(tmp_path):
+    (tmp_path / "x.dcm").write_bytes(b"no dicom at all")
+    with pytest.raises(ValueError, match="x.dcm is damaged"):
+        read_image(tmp_path / "x.dcm")
+
+
+@pytest.mark.parametrize("channels", [1, 2, 6])
+@pytest.mark.parametrize("backbone", ["timm/test_resnet", "torchvision/resnet18", "torchvision/googlenet"])
+def test_a_backbone_takes_any_number_of_channels(tmp_path, channels, backbone):
+    preprocessing = Preprocessing(32, (0.5,) * channels, (0.25,) * channels, "bilinear")
+    images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, channels), dtype=np.uint8)
+    resized = torch.from_numpy(np.stack([resize_image(image, preprocessing) for image in images]))
+    model = build_model(backbone, 3, image_size=32, channels=channels).eval()
+    assert model(normalise(resized, preprocessing)).shape == (2, 3)
+
+
+def test_grey_channels_repeat_the_colours_weights():
+    torch.manual_seed(0)
+    colour = build_model("torchvision/resnet18", 3, image_size=32).eval()
+    torch.manual_seed(0)
+    grey = build_model("torchvision/resnet18", 3, image_size=32, channels=1).eval()
+    image = torch.rand(1, 1, 32, 32)
+    torch.testing.assert_close(grey(image), colour(image.repeat(1, 3, 1, 1)), atol=1e-4, rtol=1e-4)
+
+
+def test_further_numbers_change_what_a_model_sees():
+    model = build_model("timm/test_resnet", 2, image_size=32, num_features=4).eval()
+    images = torch.rand(3, 3, 32, 32)
+    one, other = model(images, torch.zeros(3, 4)), model(images, torch.ones(3, 4))
+    assert one.shape == (3, 2)
+    assert not torch.allclose(one, other)
+
+
+def test_resizing_keeps_every_channel():
+    image = np.zeros((10, 12, 6), dtype=np.uint8)
+    image[..., 4] = 200
+    resized = resize_image(image, Preprocessing(5, (0.5,) * 6, (0.2,) * 6, "bicubic"))
+    assert resized.shape == (5, 5, 6)
+    assert resized[2, 2].tolist() == [0, 0, 0, 0, 200, 0]
+    assert cv2.getNumThreads() >= 0

@@ -1,0 +1,45 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from kitsolve.training.losses import compute_loss, loss_of_outputs
+
+
+def test_a_uniform_guess_costs_the_log_of_the_number_of_classes():
+    loss = compute_loss(torch.zeros(5, 4), torch.arange(5) % 4, activation="softmax")
+    assert loss.item() == pytest.approx(math.log(4))
+
+
+def test_not_knowing_costs_the_log_of_two_for_each_label():
+    targets = torch.tensor([[1, 0, 1], [0, 0, 1]], dtype=torch.uint8)
+    assert compute_loss(torch.zeros(2, 3), targets, activation="sigmoid").item() == pytest.approx(math.log(2))
+
+
+def test_a_value_costs_its_squared_distance():
+    loss = compute_loss(torch.tensor([[1.0], [3.0]]), torch.tensor([[0.0], [1.0]]), activation="identity")
+    assert loss.item() == pytest.approx((1 + 4) / 2)
+
+
+def test_smoothing_moves_the_best_answer_inwards():
+    logits = torch.zeros(1, 1, requires_grad=True)
+    for _ in range(500):
+        loss = compute_loss(logits, torch.ones(1, 1), activation="sigmoid", smoothing=0.2)
+        (gradient,) = torch.autograd.grad(loss, logits)
+        logits = (logits - gradient).detach().requires_grad_()
+    assert torch.sigmoid(logits).item() == pytest.approx(0.9, abs=1e-3)
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid", "identity"])
+def test_the_loss_of_activated_outputs_is_that_of_the_logits(activation):
+    torch.manual_seed(0)
+    logits = torch.randn(7, 3)
+    targets = torch.arange(7) % 3 if activation == "softmax" else torch.rand(7, 3)
+    outputs = {"softmax": logits.softmax(1), "sigmoid": logits.sigmoid(), "identity": logits}[activation]
+    expected = compute_loss(logits, targets, activation=activation).item()
+    assert loss_of_outputs(outputs.numpy(), targets.numpy(), activation=activation) == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_sure_mistake_stays_finite():
+    assert np.isfinite(loss_of_outputs(np.array([[1.0, 0.0]]), np.array([1]), activation="softmax"))
