@@ -6,11 +6,15 @@ import hashlib
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
+from tqdm import tqdm
 
 from kitsolve.config import Competition, Recipe, read_competition, read_recipe
 from kitsolve.errors import KitsolveError, nearest
@@ -157,12 +161,25 @@ def _tables_sha256(workspace: Workspace, slug: str) -> str:
 
 
 def read_run(folder: Path) -> Run:
-    """The run of a folder."""
+    """The run of a folder.
+
+    Raises:
+        KitsolveError: another version of kitsolve has made it, whose facts or choices this one does not know.
+    """
     values = read_json(folder / "run.json")
+    try:
+        competition = Competition.model_validate(values["competition"])
+        recipe = Recipe.model_validate(values["recipe"])
+    except ValidationError as error:
+        raise KitsolveError(
+            f"run {folder.name} was made by kitsolve {values['versions']['kitsolve']} in another form: "
+            f"{error.errors()[0]['msg']}.",
+            hint=f"use that version for it, or remove {folder} and train again.",
+        ) from error
     return Run(
         folder,
-        Competition.model_validate(values["competition"]),
-        Recipe.model_validate(values["recipe"]),
+        competition,
+        recipe,
         values["tables_sha256"],
         values["recipe_name"],
         values["started"],
@@ -170,8 +187,13 @@ def read_run(folder: Path) -> Run:
 
 
 def list_runs(workspace: Workspace, slug: str) -> list[Run]:
-    """All runs of a competition, the newest first."""
-    runs = [read_run(path.parent) for path in workspace.runs(slug).glob("*/run.json")]
+    """All runs of a competition, the newest first; those that cannot be read are named and left out."""
+    runs = []
+    for path in workspace.runs(slug).glob("*/run.json"):
+        try:
+            runs.append(read_run(path.parent))
+        except KitsolveError as error:
+            tqdm.write(f"left out: {error.problem}", file=sys.stderr)
     return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
 
 

@@ -39,6 +39,16 @@ def test_a_finished_run_is_left_alone_unless_it_may_be_used_again(fetched):
     assert open_run(fetched, Wanted("shades")) != run
 
 
+def test_a_run_of_another_version_is_named_and_does_not_stop_the_others(fetched, capsys):
+    old, new = start(fetched, name="old"), start(fetched, name="new")
+    values = read_json(old.folder / "run.json")
+    write_json(old.folder / "run.json", values | {"recipe": {"backbone": "x", "size": 3}})
+    assert list_runs(fetched, "shades") == [new]
+    assert "left out: run old was made by kitsolve" in capsys.readouterr().err
+    with pytest.raises(KitsolveError, match="in another form"):
+        read_run(old.folder)
+
+
 def test_the_way_of_submission_may_change_after_the_training(fetched):
     run = start(fetched, name="done")
     finish(run)
