@@ -136,6 +136,18 @@ def fetch(
 
 
 @app.command()
+def show(context: typer.Context, slug: Slug, recipe: RecipeName = None, as_json: AsJson = False) -> None:
+    """Draw the train images with their labels, the classes, the image sizes, and what a recipe's augmentation does."""
+    from kitsolve.config import read_recipe
+    from kitsolve.pictures.show import show as show_step
+
+    workspace: Workspace = context.obj
+    shown = show_step(workspace, slug, recipe=read_recipe(workspace, slug, recipe or "baseline"))
+    pictures = [f"{name:11} {path}" for name, path in shown.pictures.items()]
+    _print(asdict(shown), "\n".join([*shown.lines, *pictures]), as_json)
+
+
+@app.command()
 def folds(
     context: typer.Context,
     slug: Slug,

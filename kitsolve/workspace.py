@@ -76,6 +76,10 @@ class Workspace:
             raise KitsolveError(f"the tables of {slug} are not made yet.", hint=f"run `kitsolve fetch {slug}` first.")
         return tables
 
+    def pictures(self, slug: str) -> Path:
+        """What `kitsolve show` draws."""
+        return self.root / "workspace" / "pictures" / slug
+
     def runs(self, slug: str) -> Path:
         """One folder a run."""
         return self.root / "workspace" / "runs" / slug

@@ -19,6 +19,7 @@ FLOORS = {
     "transport": 2,
     "data": 3,
     "evaluation": 4,
+    "pictures": 4,
     "training": 5,
     "doctor": 6,
     "submission": 6,

@@ -75,6 +75,30 @@ def test_progress_goes_to_stderr(ready):
     assert "epoch   1/1" not in result.stdout
 
 
+def test_folds_are_written_anew_and_shown(ready):
+    before = (ready / "workspace" / "tables" / "shades" / "folds.csv").read_text()
+    report = call_json(ready, "folds", "shades", "--count", 3, "--seed", 7)
+    assert (report["rows"], report["leaks"]) == ([12, 12, 12], 0)
+    assert (ready / "workspace" / "tables" / "shades" / "folds.csv").read_text() != before
+    assert call_json(ready, "fetch", "shades")["folds"] == 3, "what a person chose stays"
+    text = call(ready, "folds", "shades").stdout
+    assert text.splitlines()[0].split() == ["fold", "rows", "bright", "dark", "grey"]
+    assert "groups in more than one fold: 0" in text
+    assert (ready / "workspace" / "tables" / "shades" / "folds.csv").read_text() == before
+
+
+def test_folds_of_an_unknown_group_or_scheme_are_refused(ready):
+    assert "no column 'patient'" in call(ready, "folds", "shades", "--group", "patient").stderr
+    assert "folds.scheme = 'groop'" in call(ready, "folds", "shades", "--scheme", "groop").stderr
+
+
+def test_pictures_are_drawn_and_named(ready):
+    shown = call_json(ready, "show", "shades")
+    assert set(shown["pictures"]) == {"train", "classes", "sizes", "augmented"}
+    assert all(os.path.isfile(path) for path in shown["pictures"].values())
+    assert "Shades of grey: 36 rows, 3 classes" in call(ready, "show", "shades").stdout
+
+
 def test_models_lists_backbones_as_lines_and_as_json(tmp_path):
     lines = call(tmp_path, "models", "*/test_resnet").stdout.splitlines()
     assert lines[0].split() == ["name", "params_m", "image_size", "top1", "top5", "licence"]

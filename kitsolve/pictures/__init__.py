@@ -1,0 +1,1 @@
+"""What a competition looks like, as PNG files."""
