@@ -588,8 +588,13 @@ def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
     return Member(model, spec.preprocessing, spec.tta, dtype, spec.weight, spec.activation)
 
 
+def predict_probs(members: Sequence[Member], paths: Sequence[Path], **settings: Any) -> np.ndarray:  # noqa: ANN401
+    """(images, outputs) float32 of all images; see `iter_probs` for the settings."""
+    return np.concatenate(list(iter_probs(members, paths, **settings)))
+
+
 @torch.inference_mode()
-def predict_probs(
+def iter_probs(
     members: Sequence[Member],
     paths: Sequence[Path],
     *,
@@ -598,8 +603,8 @@ def predict_probs(
     batch_size: int,
     workers: int,
     report: Callable[[int], object] = lambda images: None,
-) -> np.ndarray:
-    """Weighted mean over the members of the mean over their TTA views of the activated outputs.
+) -> Iterator[np.ndarray]:
+    """Weighted mean over the members of the mean over their TTA views of the activated outputs, batch by batch.
 
     Args:
         paths: the images; each is read once for all members and views.
@@ -607,20 +612,19 @@ def predict_probs(
         report: called with the number of images done after every batch.
 
     Returns:
-        (images, outputs) float32, in the order of `paths`.
+        (images of a batch, outputs) float32, in the order of `paths`.
     """
+    if not paths:
+        raise ValueError("there is no image to predict.")
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
-    batches: list[Tensor] = []
+    weights = torch.tensor([member.weight for member in members])
     for number, sized in enumerate(iter_batches(paths, kinds, batch_size=batch_size, workers=workers)):
         inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
         rows = slice(number * batch_size, number * batch_size + len(sized[0]))
         beside = () if features is None else (torch.from_numpy(features[rows]).to(device),)
         probs = torch.stack([_mean_over_views(member, inputs[member.preprocessing], beside) for member in members])
-        batches.append(blend(probs, torch.tensor([member.weight for member in members])).cpu())
+        yield blend(probs, weights).cpu().numpy()
         report(len(sized[0]))
-    if not batches:
-        raise ValueError("there is no image to predict.")
-    return torch.cat(batches).numpy()
 
 
 def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...]) -> Tensor:
@@ -831,13 +835,15 @@ def decode(outputs: np.ndarray, decoder: Decoder, form: str) -> Predictions:
             task. "values": (rows,) float64. "ranking": (rows, top_k) class indices, best first, in which the number of
             classes stands for the unknown label.
     """
-    exact: Predictions = outputs.astype(np.float64)
-    if form == "values":
-        low, high = decoder.bounds or (-np.inf, np.inf)
-        return np.asarray(np.clip(decoder.scale[0] + decoder.scale[1] * exact.sum(axis=1), low, high))
+    if form == "labels":
+        return _label(outputs, decoder)
     if form == "ranking":
-        return _rank(exact, decoder)
-    return _label(exact, decoder) if form == "labels" else _normalise_probs(exact, decoder)
+        return _rank(outputs, decoder)
+    exact: Predictions = outputs.astype(np.float64)
+    if form == "probs":
+        return _normalise_probs(exact, decoder)
+    low, high = decoder.bounds or (-np.inf, np.inf)
+    return np.asarray(np.clip(decoder.scale[0] + decoder.scale[1] * exact.sum(axis=1), low, high))
 
 
 def _label(outputs: Predictions, decoder: Decoder) -> Predictions:
@@ -1004,7 +1010,7 @@ def predict_bundle(
     rows = join_rows(sample, input_dir, bundle.test)
     members = [load_member(spec, bundle_dir, device) for spec in bundle.models]
     with tempfile.TemporaryDirectory() as scratch:
-        probs = predict_probs(
+        batches = iter_probs(
             members,
             find_images(
                 input_dir, image_paths(rows, bundle.test.image), bundle.archives, Path(scratch), test=bundle.test
@@ -1015,11 +1021,13 @@ def predict_bundle(
             workers=os.cpu_count() or 1,
             report=report,
         )
-    if bundle.submission.kind == "prepare:submission":
-        submission = _load_prepare(bundle_dir).submission(sample, probs, bundle.submission.class_names)
-    else:
-        predictions = decode(probs, bundle.decoder, FORMS[bundle.submission.kind])
+        # Decoded batch by batch: of 15,000 classes the outputs of all images may not fit into memory.
+        form = FORMS.get(bundle.submission.kind)
+        predictions = np.concatenate([decode(batch, bundle.decoder, form) if form else batch for batch in batches])
+    if form:
         submission = make_submission(sample, predictions, bundle.submission)
+    else:
+        submission = _load_prepare(bundle_dir).submission(sample, predictions, bundle.submission.class_names)
     write_submission(submission, output)
     written = pd.read_csv(output, dtype=str, keep_default_na=False)
     check_submission(written, sample, bundle.submission)

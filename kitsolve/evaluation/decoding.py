@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from kitsolve.config import Competition, require_prepare
 from kitsolve.data.targets import Targets
-from kitsolve.inference import Decoder, decode
+from kitsolve.evaluation.oof import Outputs, decode_rows, iter_dense
+from kitsolve.inference import Decoder
 from kitsolve.metrics import Metric, find_metric
 from kitsolve.workspace import Workspace
 
@@ -31,14 +32,14 @@ class Judge:
     metric: Metric
     plain: Decoder
 
-    def score(self, targets: Array, outputs: Array, decoder: Decoder) -> float:
+    def score(self, targets: Array, outputs: Outputs, decoder: Decoder) -> float:
         """The metric of the decoded outputs.
 
         Args:
             targets: (rows,) or (rows, labels), see data.targets.Targets.values.
             outputs: (rows, outputs) activated.
         """
-        return self.metric.score(targets, decode(outputs, decoder, self.metric.wants))
+        return self.metric.score(targets, decode_rows(outputs, decoder, self.metric.wants))
 
     @property
     def fits(self) -> bool:
@@ -61,11 +62,11 @@ def find_judge(workspace: Workspace, competition: Competition, targets: Targets)
     return Judge(competition.metric, Metric(own, getattr(own, "greater_is_better", True), wants="probs"), plain)
 
 
-def fit_decoder(judge: Judge, targets: Array, outputs: Array) -> Decoder:
+def fit_decoder(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
     """The decoder whose predictions score best on these rows; the plain one where nothing beats it."""
     if not judge.fits:
         return judge.plain
-    step = -(-len(outputs) // MOST_ROWS)
+    step = -(-len(targets) // MOST_ROWS)
     targets, outputs = targets[::step], outputs[::step]
     best, best_score = judge.plain, judge.score(targets, outputs, judge.plain)
     for candidate in _candidates(judge, targets, outputs):
@@ -75,19 +76,20 @@ def fit_decoder(judge: Judge, targets: Array, outputs: Array) -> Decoder:
     return best
 
 
-def decode_out_of_fold(judge: Judge, targets: Array, outputs: Array, folds: NDArray[np.int64]) -> Array:
+def decode_out_of_fold(judge: Judge, targets: Array, outputs: Outputs, folds: NDArray[np.int64]) -> Array:
     """Predictions of every row by a decoder fitted on the rows of the other folds: no row decides on itself."""
     parts = np.unique(folds)
+    decoded = decode_rows(outputs, judge.plain, judge.metric.wants)
     if len(parts) == 1 or not judge.fits:
-        return decode(outputs, judge.plain, judge.metric.wants)
-    decoded = decode(outputs, judge.plain, judge.metric.wants)
+        return decoded
     for fold in parts:
         own = folds == fold
-        decoded[own] = decode(outputs[own], fit_decoder(judge, targets[~own], outputs[~own]), judge.metric.wants)
+        decoder = fit_decoder(judge, targets[~own], outputs[~own])
+        decoded[own] = decode_rows(outputs[own], decoder, judge.metric.wants)
     return decoded
 
 
-def _candidates(judge: Judge, targets: Array, outputs: Array) -> Iterator[Decoder]:
+def _candidates(judge: Judge, targets: Array, outputs: Outputs) -> Iterator[Decoder]:
     plain = judge.plain
     if judge.name == "log_loss":
         yield from (replace(plain, clip=clip) for clip in CLIPS)
@@ -99,18 +101,19 @@ def _candidates(judge: Judge, targets: Array, outputs: Array) -> Iterator[Decode
             yield replace(plain, thresholds=_fit_thresholds(targets, outputs))
 
 
-def _fit_thresholds(targets: Array, outputs: Array) -> tuple[float, ...]:
+def _fit_thresholds(targets: Array, outputs: Outputs) -> tuple[float, ...]:
     """For each label the threshold of its own best F1: the macro average is their mean."""
-    true = targets.astype(bool)
-    scores = []
+    true, scores = targets.astype(bool), []
     for threshold in THRESHOLDS:
-        predicted = outputs > threshold
-        both = (predicted & true).sum(axis=0)
-        scores.append(2 * both / np.maximum(predicted.sum(axis=0) + true.sum(axis=0), 1))
+        both, predicted = np.zeros(true.shape[1]), np.zeros(true.shape[1])
+        for rows, part in iter_dense(outputs):
+            both += ((part > threshold) & true[rows]).sum(axis=0)
+            predicted += (part > threshold).sum(axis=0)
+        scores.append(2 * both / np.maximum(predicted + true.sum(axis=0), 1))
     return tuple(float(threshold) for threshold in THRESHOLDS[np.argmax(scores, axis=0)])
 
 
-def _fit_cut_points(judge: Judge, targets: Array, outputs: Array) -> Decoder:
+def _fit_cut_points(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
     """Cut points by the simplex of Nelder and Mead (1965), from the middles between neighbouring classes."""
     from scipy.optimize import minimize
 

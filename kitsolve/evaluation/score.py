@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from kitsolve.config import Competition
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.targets import encode_targets
-from kitsolve.errors import KitsolveError, translated
-from kitsolve.evaluation.decoding import decode_out_of_fold, find_judge, fit_decoder
+from kitsolve.data.targets import Targets, encode_targets
+from kitsolve.errors import translated
+from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
+from kitsolve.evaluation.oof import Oof, blend_oof, read_oof, write_oof
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import Decoder
-from kitsolve.workspace import Workspace, write_csv, write_json
-
-PROB = "prob_"
+from kitsolve.workspace import Workspace, write_json
 
 
 @dataclass(frozen=True)
@@ -36,96 +38,67 @@ class CvScore:
     plain: float
 
 
-def oof_table(image_ids: pd.Series, outputs: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
-    """image_id and a column prob_NAME for each output; float32 survives the way through CSV."""
-    table = pd.DataFrame(outputs, columns=[PROB + name for name in names])
-    table.insert(0, "image_id", image_ids.to_numpy())
-    return table
-
-
 def score_run(workspace: Workspace, run: Run) -> CvScore:
     """Score all folds of a run that are done; when all are, also write the run's oof.csv and score.json.
 
     Raises:
         KitsolveError: no fold is done.
     """
-    train = read_train_table(workspace, run.competition.slug)
-    oof = read_oof(run, train)
-    cv = score_oof(workspace, run, oof, train)
-    if len(oof) == len(train):
-        write_csv(run.folder / "oof.csv", oof)
+    subject = _read_subject(workspace, run.competition)
+    oof = read_oof(run, subject.train, subject.targets.output_names)
+    cv = score_oof(subject, oof)
+    if cv.oof_rows == cv.train_rows:
+        write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_json(run.folder / "score.json", asdict(cv))
     return cv
 
 
-def score_blend(workspace: Workspace, runs: list[Run]) -> CvScore:
-    """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold."""
-    train = read_train_table(workspace, runs[0].competition.slug)
-    return score_oof(workspace, runs[0], blend_oof(runs, train), train)
+def score_blend(workspace: Workspace, runs: list[Run]) -> tuple[CvScore, Decoder]:
+    """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold.
 
-
-def blend_oof(runs: list[Run], train: pd.DataFrame) -> pd.DataFrame:
-    """image_id, fold and the mean of the runs' outputs, of the rows that all of them have."""
-    tables = [read_oof(run, train).set_index("image_id") for run in runs]
-    mean = tables[0].copy()
-    for name in [name for name in mean if name.startswith(PROB)]:
-        mean[name] = sum(table[name] for table in tables) / len(tables)  # aligned by image_id; NaN where one lacks it
-    return mean.dropna().reset_index()
-
-
-def read_oof(run: Run, train: pd.DataFrame) -> pd.DataFrame:
-    """image_id, fold and the float32 probabilities of the folds that are done.
-
-    Raises:
-        KitsolveError: none is.
+    Returns:
+        It, and the decoder that a bundle carries: fitted on all of these rows.
     """
-    done = [fold for fold in sorted(train.fold.unique().tolist()) if run.fold_is_done(fold)]
-    if not done:
-        slug = run.competition.slug
-        raise KitsolveError(
-            f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`."
-        )
-    oof = pd.concat([_read_fold(run, fold) for fold in done], ignore_index=True)
-    return oof.merge(train[["image_id", "fold"]], on="image_id", validate="one_to_one")
+    subject = _read_subject(workspace, runs[0].competition)
+    oof = blend_oof(runs, subject.train, subject.targets.output_names)
+    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof), oof.outputs)
 
 
-def _read_fold(run: Run, fold: int) -> pd.DataFrame:
-    path = run.fold(fold) / "oof.csv"
-    columns = pd.read_csv(path, nrows=0).columns
-    dtypes = {name: "float32" if name.startswith(PROB) else str for name in columns}
-    return pd.read_csv(path, dtype=dtypes, keep_default_na=False)
+@dataclass(frozen=True)
+class _Subject:
+    """What the outputs of a competition are compared with."""
+
+    slug: str
+    train: pd.DataFrame
+    targets: Targets
+    judge: Judge
+
+    def targets_of(self, oof: Oof) -> NDArray[Any]:
+        """The targets of the rows of `oof`."""
+        return np.asarray(self.targets.values[pd.Index(self.train.image_id).get_indexer(oof.image_ids)])
 
 
-def score_oof(workspace: Workspace, run: Run, oof: pd.DataFrame, train: pd.DataFrame) -> CvScore:
-    """Score image_id, fold and outputs by the labels of the train table."""
-    competition = run.competition
+def _read_subject(workspace: Workspace, competition: Competition) -> _Subject:
+    train = read_train_table(workspace, competition.slug)
     targets = encode_targets(train, competition, workspace.raw(competition.slug))
-    judge = find_judge(workspace, competition, targets)
-    values = targets.values[pd.Index(train.image_id).get_indexer(oof.image_id)]
-    outputs = oof[[PROB + name for name in targets.output_names]].to_numpy()
-    folds = oof.fold.to_numpy()
-    with translated(f'set folds.scheme = "stratified" for {competition.slug}, or lower folds.count.'):
-        decoded = decode_out_of_fold(judge, values, outputs, folds)
-        scores = [judge.metric.score(values[folds == fold], decoded[folds == fold]) for fold in np.unique(folds)]
-        pooled, plain = judge.metric.score(values, decoded), judge.score(values, outputs, judge.plain)
+    return _Subject(competition.slug, train, targets, find_judge(workspace, competition, targets))
+
+
+def score_oof(subject: _Subject, oof: Oof) -> CvScore:
+    """Score outputs by the labels of the train table."""
+    metric, values = subject.judge.metric, subject.targets_of(oof)
+    with translated(f'set folds.scheme = "stratified" for {subject.slug}, or lower folds.count.'):
+        decoded = decode_out_of_fold(subject.judge, values, oof.outputs, oof.folds)
+        scores = [metric.score(values[oof.folds == fold], decoded[oof.folds == fold]) for fold in np.unique(oof.folds)]
+        pooled = metric.score(values, decoded)
+        plain = subject.judge.score(values, oof.outputs, subject.judge.plain) if subject.judge.fits else pooled
     return CvScore(
-        metric=competition.metric,
+        metric=subject.judge.name,
         folds=scores,
         mean=float(np.mean(scores)),
         std=float(np.std(scores)),
         pooled=pooled,
-        oof_rows=len(oof),
-        train_rows=len(train),
+        oof_rows=len(values),
+        train_rows=len(subject.train),
         plain=plain,
     )
-
-
-def fit_on_oof(workspace: Workspace, runs: list[Run]) -> Decoder:
-    """The decoder that a bundle carries: fitted on all rows that every run has predicted out of fold."""
-    competition = runs[0].competition
-    train = read_train_table(workspace, competition.slug)
-    targets = encode_targets(train, competition, workspace.raw(competition.slug))
-    oof = blend_oof(runs, train)
-    outputs = oof[[PROB + name for name in targets.output_names]].to_numpy()
-    values = targets.values[pd.Index(train.image_id).get_indexer(oof.image_id)]
-    return fit_decoder(find_judge(workspace, competition, targets), values, outputs)

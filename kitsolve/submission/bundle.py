@@ -14,7 +14,7 @@ from kitsolve.data.table import test_split
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.runs import Run, find_run
-from kitsolve.evaluation.score import fit_on_oof, score_blend
+from kitsolve.evaluation.score import CvScore, score_blend
 from kitsolve.inference import BUNDLE_FORMAT, Bundle, Feature, ModelSpec, read_bundle, read_sample
 from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
@@ -102,6 +102,7 @@ def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) ->
     competition = read_competition(workspace, runs[0].competition.slug)
     rules = described.targets.rules(competition)
     sample = read_sample(workspace.raw(competition.slug), rules)
+    cv, decoder = score_blend(workspace, runs)
     return Bundle(
         format=BUNDLE_FORMAT,
         name=bundle_name(runs),
@@ -109,21 +110,21 @@ def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) ->
         archives=tuple(competition.archives),
         test=test_split(competition, sample),
         features=described.features,
-        decoder=fit_on_oof(workspace, runs),
+        decoder=decoder,
         submission=rules,
         batch_size=min(run.recipe.batch_size for run in runs),
         models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
-        card=_make_card(workspace, runs),
+        card=_make_card(runs, cv),
     )
 
 
-def _make_card(workspace: Workspace, runs: list[Run]) -> dict[str, Any]:
+def _make_card(runs: list[Run], cv: CvScore) -> dict[str, Any]:
     """What people want to know about the bundle: plain JSON values."""
     competition = runs[0].competition
     return {
         "title": competition.title,
         "via": competition.submission.via,
-        "cv": asdict(score_blend(workspace, runs)),
+        "cv": asdict(cv),
         "runs": [
             {
                 "run": run.name,

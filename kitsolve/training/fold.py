@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import pandas as pd
 import torch
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
@@ -20,14 +21,15 @@ from kitsolve.data.dataset import TrainImages, derive_seed, load_batches
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.decoding import find_judge, fit_decoder
+from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
 from kitsolve.evaluation.runs import Run, record_run
-from kitsolve.evaluation.score import CvScore, oof_table, score_run
+from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.inference import (
     Member,
     autocast,
+    iter_probs,
     load_member,
     normalise,
-    predict_probs,
 )
 from kitsolve.training.backbones import build_backbone, check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
@@ -35,7 +37,7 @@ from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_
 from kitsolve.training.journal import Journal
 from kitsolve.training.losses import compute_loss, loss_of_outputs
 from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
-from kitsolve.workspace import Workspace, write_csv, write_json
+from kitsolve.workspace import Workspace, write_json
 
 MOST_CLASSES_SHOWN = 200
 LOOK_EVERY = 20
@@ -220,17 +222,18 @@ def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> n
             "epoch": epoch,
             "lr": state.optimizer.param_groups[0]["lr"],
             "train_loss": state.loss_sum.item() / job.schedule().steps_per_epoch,
-            "val_loss": loss_of_outputs(outputs[known], data.targets.learned[data.val][known], activation=activation),
+            "val_loss": mean_loss(outputs[known], data.targets.learned[data.val][known], activation=activation),
             "score": score,
             "best": best,
             "images_per_s": round(images_per_s, 1),
         }
     )
     state.loss_sum.zero_()
-    return count_confusion(data.targets.values[data.val][known], outputs[known]) if activation == "softmax" else None
+    drawn = activation == "softmax" and outputs.shape[1] <= MOST_CLASSES_SHOWN
+    return count_confusion(data.targets.values[data.val][known], outputs[known]) if drawn else None
 
 
-def score_validation(job: FoldJob, outputs: np.ndarray) -> float:
+def score_validation(job: FoldJob, outputs: Outputs) -> float:
     """The competition's metric of the validation rows; thresholds and the like are fitted on these same rows.
 
     It compares epochs. The CV score fits them on the other folds' rows.
@@ -240,21 +243,26 @@ def score_validation(job: FoldJob, outputs: np.ndarray) -> float:
         return job.judge.score(targets, outputs, fit_decoder(job.judge, targets, outputs))
 
 
-def count_confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray | None:
-    """(classes, classes) counts; None for more classes than a picture can show."""
+def mean_loss(outputs: Outputs, targets: np.ndarray, *, activation: str) -> float:
+    """The loss of all rows."""
+    parts = [(rows, loss_of_outputs(part, targets[rows], activation=activation)) for rows, part in iter_dense(outputs)]
+    sizes = [len(targets[rows]) for rows, _ in parts]
+    return float(np.average([loss for _, loss in parts], weights=sizes))
+
+
+def count_confusion(targets: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """(classes, classes) counts."""
     classes = outputs.shape[1]
-    if classes > MOST_CLASSES_SHOWN:
-        return None
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (targets, outputs.argmax(axis=1)), 1)
     return confusion
 
 
-def predict_validation(job: FoldJob, member: Member) -> np.ndarray:
+def predict_validation(job: FoldJob, member: Member) -> Outputs:
     """(validation rows, outputs) activated."""
     data = job.data
     with translated(job.image_hint):
-        return predict_probs(
+        batches = iter_probs(
             [member],
             data.val_paths,
             features=None if data.features is None else data.features[data.val],
@@ -262,6 +270,7 @@ def predict_validation(job: FoldJob, member: Member) -> np.ndarray:
             batch_size=job.recipe.batch_size,
             workers=max(1, job.machine.workers),
         )
+        return stack_outputs(batches, data.targets.output_names)
 
 
 def summarise_epoch(job: FoldJob, state: TrainState) -> str:
@@ -280,8 +289,9 @@ def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
     targets = job.data.targets
     spec = fold_spec(job.run, job.data.fold, targets, num_features=job.data.num_features)
     outputs = predict_validation(job, load_member(spec, job.folder, job.machine.device))
-    oof = oof_table(job.data.image_ids.iloc[job.data.val], outputs, targets.output_names)
-    write_csv(job.folder / "oof.csv", oof)
+    ids = pd.Index(job.data.image_ids.iloc[job.data.val])
+    oof = Oof(ids, np.full(len(ids), job.data.fold), outputs)
+    write_oof(job.folder / "oof.csv", oof, targets.output_names)
     best = max(line["epoch"] for line in state.history if line["best"])
     score = score_validation(job, outputs)
     write_json(

@@ -23,10 +23,15 @@ def facts(task, *, kind=None, target="label", **train):
     train = {"rows": {"csv": "t.csv"}, "id": "id", "target": target, "image": "{id}.png", **train}
     return Competition.model_validate(
         {
-            "slug": "x", "title": "X", "task": task, "metric": METRICS.get(task, "accuracy"), "train": train, "test": {"image": "{id}.png"},
+            "slug": "x",
+            "title": "X",
+            "task": task,
+            "metric": METRICS.get(task, "accuracy"),
+            "train": train,
+            "test": {"image": "{id}.png"},
             "submission": {"kind": kind or KINDS[task], "via": "csv", "sample": "sample.csv"},
         }
-    )  # fmt: skip
+    )
 
 
 def table(**columns):

@@ -4,9 +4,10 @@ import pytest
 
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.oof import Oof, write_oof
 from kitsolve.evaluation.runs import Wanted, find_run, open_run, record_run
-from kitsolve.evaluation.score import oof_table, score_blend, score_run
-from kitsolve.workspace import read_json, write_csv, write_json
+from kitsolve.evaluation.score import score_blend, score_run
+from kitsolve.workspace import read_json, write_json
 
 NAMES = ("bright", "dark", "grey")
 
@@ -17,7 +18,8 @@ def predict_fold(workspace, run, fold, *, right):
     rows = train[train.fold == fold]
     targets = rows.shade.map(NAMES.index).to_numpy()
     predicted = np.where(np.arange(len(rows)) < right, targets, (targets + 1) % 3)
-    write_csv(run.fold(fold) / "oof.csv", oof_table(rows.image_id, np.eye(3)[predicted] * 0.7 + 0.1, NAMES))
+    outputs = (np.eye(3)[predicted] * 0.7 + 0.1).astype(np.float32)
+    write_oof(run.fold(fold) / "oof.csv", Oof(pd.Index(rows.image_id), np.full(len(rows), fold), outputs), NAMES)
     write_json(run.fold(fold) / "fold.json", {"fold": fold})
 
 
@@ -59,7 +61,7 @@ def test_a_run_without_a_fold_cannot_be_scored(fetched, run):
 
 def test_a_blend_of_a_run_with_itself_scores_as_the_run(trained):
     run = find_run(trained, "shades")
-    assert score_blend(trained, [run, run]) == score_run(trained, run)
+    assert score_blend(trained, [run, run])[0] == score_run(trained, run)
 
 
 def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
@@ -67,13 +69,5 @@ def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
     for fold in (0, 1):
         predict_fold(fetched, run, fold, right=9)
     predict_fold(fetched, other, 1, right=9)
-    assert score_blend(fetched, [run, other]).folds == [0.5]
-    assert score_blend(fetched, [other, run]).folds == [0.5]
-
-
-def test_probabilities_keep_every_digit_through_csv(fetched, run):
-    train = read_train_table(fetched, "shades")
-    probs = np.random.default_rng(0).dirichlet(np.ones(3), len(train)).astype(np.float32)
-    write_csv(run.folder / "oof.csv", oof_table(train.image_id, probs, NAMES))
-    back = pd.read_csv(run.folder / "oof.csv", dtype={f"prob_{name}": "float32" for name in NAMES})
-    assert (back.iloc[:, 1:].to_numpy() == probs).all()
+    assert score_blend(fetched, [run, other])[0].folds == [0.5]
+    assert score_blend(fetched, [other, run])[0].folds == [0.5]

@@ -174,7 +174,7 @@ def run_child(workspace, module, function, count, signal_name):
 
 @pytest.mark.parametrize(
     ("module", "function", "count"),
-    [("fold", "train_step", 4), ("fold", "write_csv", 1), ("checkpoint", "write_whole", 2)],
+    [("fold", "train_step", 4), ("fold", "write_oof", 1), ("checkpoint", "write_whole", 2)],
 )
 def test_a_process_killed_by_sigkill_and_started_again_ends_the_same(fetched, undisturbed, module, function, count):
     done = run_child(fetched, module, function, count, "SIGKILL")

@@ -1,0 +1,144 @@
+"""Out-of-fold outputs: written by a fold, read again for the score, the decoder and the blend.
+
+A model with thousands of outputs would fill a disk with numbers next to zero: of more than `WIDE` outputs only the
+largest of a row are kept, in a sparse matrix, and oof.csv has a line for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import reduce
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array, vstack
+
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Run
+from kitsolve.inference import Decoder, decode
+from kitsolve.workspace import write_csv
+
+PROB = "prob_"
+WIDE = 1000
+MOST, SMALLEST = 32, 1e-3
+"""How many outputs of a row are kept where there are more than WIDE, and from which size on."""
+PART = 4_000_000
+"""Numbers that a part of a sparse matrix has when it is made dense."""
+
+Outputs: TypeAlias = NDArray[Any] | csr_array
+"""(rows, outputs) activated, float32."""
+
+
+@dataclass(frozen=True)
+class Oof:
+    """Rows that were predicted by a model that never saw them: id and fold of each row of `outputs`."""
+
+    image_ids: pd.Index
+    folds: NDArray[np.int64]
+    outputs: Outputs
+
+
+def compress(outputs: NDArray[Any]) -> csr_array:
+    """The largest outputs of every row, as a sparse matrix: at most MOST, and none below SMALLEST."""
+    kept = min(MOST, outputs.shape[1])
+    columns = np.argpartition(-outputs, kept - 1, axis=1)[:, :kept]
+    values = np.take_along_axis(outputs, columns, axis=1)
+    rows = np.repeat(np.arange(len(outputs)), kept)
+    large = values.ravel() >= SMALLEST
+    return csr_array((values.ravel()[large], (rows[large], columns.ravel()[large])), shape=outputs.shape)
+
+
+def iter_dense(outputs: Outputs) -> Iterator[tuple[slice, NDArray[Any]]]:
+    """Parts of the rows as dense arrays: all at once where they are dense already."""
+    if not isinstance(outputs, csr_array):
+        yield slice(0, len(outputs)), outputs
+        return
+    step = max(1, PART // outputs.shape[1])
+    for start in range(0, outputs.shape[0], step):
+        part = slice(start, start + step)
+        yield part, outputs[part].toarray()
+
+
+def decode_rows(outputs: Outputs, decoder: Decoder, form: str) -> NDArray[Any]:
+    """See inference.decode, also of a sparse matrix."""
+    return np.concatenate([decode(part, decoder, form) for _, part in iter_dense(outputs)])
+
+
+def write_oof(path: Path, oof: Oof, names: tuple[str, ...]) -> None:
+    """image_id and a column prob_NAME for each output; of a sparse matrix a line (image_id, output, prob) a number.
+
+    float32 survives the way through CSV.
+    """
+    if isinstance(oof.outputs, csr_array):
+        entries = oof.outputs.tocoo()
+        table = pd.DataFrame(
+            {
+                "image_id": oof.image_ids.to_numpy()[entries.row],
+                "output": np.array(names, dtype=object)[entries.col],
+                "prob": entries.data,
+            }
+        )
+    else:
+        table = pd.DataFrame(oof.outputs, columns=[PROB + name for name in names])
+        table.insert(0, "image_id", oof.image_ids.to_numpy())
+    write_csv(path, table)
+
+
+def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
+    """The outputs of all folds that are done.
+
+    Args:
+        train: image_id and fold of all rows.
+        names: of the outputs.
+
+    Raises:
+        KitsolveError: no fold is done.
+    """
+    parts = []
+    for fold in sorted(train.fold.unique().tolist()):
+        if run.fold_is_done(fold):
+            ids = pd.Index(train.image_id[train.fold == fold])
+            outputs = _read_fold(run.fold(fold) / "oof.csv", ids, names)
+            parts.append(Oof(ids, np.full(len(ids), fold, dtype=np.int64), outputs))
+    if not parts:
+        slug = run.competition.slug
+        raise KitsolveError(
+            f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`."
+        )
+    ids = reduce(lambda one, other: one.append(other), (part.image_ids for part in parts))
+    return Oof(ids, np.concatenate([part.folds for part in parts]), _stack([part.outputs for part in parts]))
+
+
+def _read_fold(path: Path, ids: pd.Index, names: tuple[str, ...]) -> Outputs:
+    """(rows, outputs) in the order of `ids` and `names`."""
+    if len(names) > WIDE:
+        table = pd.read_csv(path, dtype={"image_id": str, "output": str, "prob": "float32"}, keep_default_na=False)
+        rows, columns = ids.get_indexer(table.image_id), pd.Index(names).get_indexer(table.output)
+        return csr_array((table.prob.to_numpy(), (rows, columns)), shape=(len(ids), len(names)))
+    dtypes = {PROB + name: "float32" for name in names} | {"image_id": str}
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
+    return np.asarray(table.set_index("image_id").loc[ids, [PROB + name for name in names]])
+
+
+def _stack(parts: list[Outputs]) -> Outputs:
+    if any(isinstance(part, csr_array) for part in parts):
+        return csr_array(vstack(parts, format="csr"))
+    return np.concatenate(parts)
+
+
+def stack_outputs(batches: Iterator[NDArray[Any]], names: tuple[str, ...]) -> Outputs:
+    """All rows of the batches; sparse where there are more than WIDE outputs."""
+    return _stack([compress(batch) if len(names) > WIDE else batch for batch in batches])
+
+
+def blend_oof(runs: list[Run], train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
+    """The mean of the runs' outputs, of the rows that all of them have."""
+    oofs = [read_oof(run, train, names) for run in runs]
+    shared = reduce(lambda ids, oof: ids[ids.isin(oof.image_ids)], oofs[1:], oofs[0].image_ids)
+    aligned = [oof.outputs[oof.image_ids.get_indexer(shared)] for oof in oofs]
+    mean = reduce(lambda one, other: one + other, aligned) / np.float32(len(oofs))
+    return Oof(shared, oofs[0].folds[oofs[0].image_ids.get_indexer(shared)], mean)
