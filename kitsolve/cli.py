@@ -9,20 +9,28 @@ import json
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from kitsolve.display import (
+    align_cells,
+    align_rows,
+    describe_cv,
+    describe_diagnosis,
+    describe_folds,
+    describe_status,
+    describe_submitted,
+    describe_values,
+    show_value,
+)
 from kitsolve.errors import KitsolveError
 
 if TYPE_CHECKING:
-    from kitsolve.evaluation.score import CvScore
     from kitsolve.submission.submit import Plan
     from kitsolve.workspace import Workspace
 
@@ -110,7 +118,7 @@ def run(
 
     wanted = Wanted(slug, recipe, tuple(overrides or ()))
     done = run_all(context.obj, wanted, choose_machine(device, workers), force=force)
-    lines = [_describe_cv(done.cv), f"notebook    {done.notebook}", f"submission  {done.submission}"]
+    lines = [describe_cv(done.cv), f"notebook    {done.notebook}", f"submission  {done.submission}"]
     lines += [f"score       {done.score:.5f} on the held-out test set"] if done.score is not None else []
     lines += [f"rehearsal   passed {len(done.rehearsal.checks)} checks in {done.rehearsal.seconds:.0f} s"]
     _print(asdict(done), "\n".join(lines), as_json)
@@ -163,12 +171,7 @@ def folds(
     given = {"scheme": scheme, "count": count, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     report = rewrite_folds(context.obj, slug, changes, group=group)
-    rows = [
-        {"fold": fold, "rows": size, **{label: shares[fold] for label, shares in report.shares.items()}}
-        for fold, size in enumerate(report.rows)
-    ]
-    summary = f"largest gap {report.largest_gap:.4f}; groups in more than one fold: {report.leaks}"
-    _print(asdict(report), f"{_table(rows)}\n{summary}", as_json)
+    _print(asdict(report), describe_folds(report), as_json)
 
 
 @app.command()
@@ -192,7 +195,7 @@ def train(
     workspace: Workspace = context.obj
     started = open_run(workspace, Wanted(slug, recipe, tuple(overrides or ()), name), force=force)
     cv = train_folds(workspace, started, fold or [], choose_machine(device, workers))
-    _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{_describe_cv(cv)}", as_json)
+    _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{describe_cv(cv)}", as_json)
 
 
 @app.command()
@@ -204,7 +207,7 @@ def score(context: typer.Context, slug: Slug, name: OneRun = None, as_json: AsJs
     workspace: Workspace = context.obj
     found = find_run(workspace, slug, name)
     cv = score_run(workspace, found)
-    _print({"run": found.name, "cv": asdict(cv)}, f"run         {found.name}\n{_describe_cv(cv)}", as_json)
+    _print({"run": found.name, "cv": asdict(cv)}, f"run         {found.name}\n{describe_cv(cv)}", as_json)
 
 
 @app.command()
@@ -216,7 +219,7 @@ def runs(context: typer.Context, slug: Slug, as_json: AsJson = False) -> None:
     workspace: Workspace = context.obj
     read_competition(workspace, slug)
     rows = [summarise_run(found) for found in list_runs(workspace, slug)]
-    _print({"runs": rows}, _table(rows) or f"no runs yet: `kitsolve train {slug}` makes one", as_json)
+    _print({"runs": rows}, align_rows(rows) or f"no runs yet: `kitsolve train {slug}` makes one", as_json)
 
 
 @app.command()
@@ -234,9 +237,9 @@ def models(
         return
     # Line by line: there are more than a thousand, and each is built to count its parameters.
     widths = (56, 8, 10, 6, 6, 0)
-    typer.echo(_line([field.name for field in fields(BackboneFacts)], widths))
+    typer.echo(align_cells([field.name for field in fields(BackboneFacts)], widths))
     for facts in found:
-        typer.echo(_line([_cell(value) for value in asdict(facts).values()], widths))
+        typer.echo(align_cells([show_value(value) for value in asdict(facts).values()], widths))
 
 
 @app.command()
@@ -312,18 +315,15 @@ def submit(
     wishes = Wishes(file, message, wait=not no_wait, force=force)
     if dry_run:
         values = describe_plan(plan_submit(workspace, bundle, wishes))
-        _print({"dry_run": True, **values}, f"{_pairs(values)}\nnothing was sent (--dry-run)", as_json)
+        _print({"dry_run": True, **values}, f"{describe_values(values)}\nnothing was sent (--dry-run)", as_json)
         return
 
     def confirm(plan: Plan) -> None:
-        typer.echo(_pairs(describe_plan(plan)), err=True)
+        typer.echo(describe_values(describe_plan(plan)), err=True)
         _ask("Spend a submission on it?", yes)
 
     done = submit_step(workspace, bundle, wishes, confirm=confirm)
-    score = "pending; `kitsolve status` shows it later" if done.status == "pending" else _cell(done.public_score)
-    lines = [f"submission  {done.ref}", f"score       {score}"]
-    lines += [f"CV          {done.cv['pooled']:.5f} {done.cv['metric']}"] if done.cv else []
-    _print(asdict(done), "\n".join(lines), as_json)
+    _print(asdict(done), describe_submitted(done), as_json)
 
 
 @app.command()
@@ -332,18 +332,7 @@ def status(context: typer.Context, slug: Slug, as_json: AsJson = False) -> None:
     from kitsolve.submission.status import find_status
 
     found = find_status(context.obj, slug)
-    shown = ("time", "runs", "cv", "public_score", "private_score", "status", "ref")
-    rows = [{name: asdict(entry)[name] for name in shown} for entry in found.submissions]
-    lines = [_table(rows) or f"no submissions yet: `kitsolve submit {slug}` makes one"]
-    if found.allowance:
-        lines.append(f"today       {found.allowance.left} submissions left, {found.allowance.used} used")
-    if found.quota:
-        lines.append(f"GPU         {found.quota.used_h:.1f} of {found.quota.total_h:.0f} h used this week")
-    if found.deadline:
-        lines.append(f"deadline    {found.deadline:%Y-%m-%d %H:%M} UTC, {_time_left(found.deadline)}")
-    if found.problem:
-        lines.append(f"kaggle      {found.problem}\n  fix: {found.hint}")
-    _print(asdict(found), "\n".join(lines), as_json)
+    _print(asdict(found), describe_status(found, slug), as_json)
     if found.problem:
         raise typer.Exit(1)
 
@@ -372,17 +361,7 @@ def doctor(context: typer.Context, as_json: AsJson = False) -> None:
     from kitsolve.doctor import diagnose
 
     found = diagnose(context.obj)
-    versions = ", ".join(f"{package} {number}" for package, number in found.versions.items())
-    lines = [
-        f"python      {found.python}; {versions}",
-        f"device      {found.device}, {found.precision}; {found.cores} CPU cores",
-        f"disk        {found.free_gb} GB free in {found.folder}",
-    ]
-    if found.account:
-        lines.append(f"kaggle      {found.account.username}, by {found.account.credential}: works")
-    else:
-        lines.append(f"kaggle      {found.problem}\n  fix: {found.hint}")
-    _print(asdict(found), "\n".join(lines), as_json)
+    _print(asdict(found), describe_diagnosis(found), as_json)
     if found.problem:
         raise typer.Exit(1)
 
@@ -401,57 +380,9 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _time_left(deadline: datetime) -> str:
-    hours = (deadline - datetime.now(UTC)).total_seconds() / 3600
-    if hours < 0:
-        return "over"
-    return f"in {hours / 24:.0f} days" if hours >= 48 else f"in {hours:.0f} h"
-
-
-def _pairs(values: dict[str, Any]) -> str:
-    """A line for each value, nested ones indented below their name."""
-    lines = []
-    width = max([11, *(len(name) for name, value in values.items() if not isinstance(value, dict))])
-    for name, value in values.items():
-        if isinstance(value, dict):
-            lines += [name, *(f"  {line}" for line in _pairs(value).splitlines())]
-        else:
-            lines.append(f"{name:{width}} {_cell(value)}")
-    return "\n".join(lines)
-
-
 def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
     """The result goes to stdout: as text, or as one JSON object."""
     typer.echo(json.dumps(values, default=str) if as_json else text)
-
-
-def _describe_cv(cv: CvScore) -> str:
-    folds = "  ".join(f"{value:.5f}" for value in cv.folds)
-    rows = "all OOF rows" if cv.oof_rows == cv.train_rows else f"{cv.oof_rows} of {cv.train_rows} rows"
-    lines = [f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"]
-    lines += [f"plain       {cv.plain:.5f} without fitted thresholds"] if cv.plain != cv.pooled else []
-    return "\n".join([*lines, f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"])
-
-
-def _table(rows: list[dict[str, Any]]) -> str:
-    """Rows of equal keys as aligned columns under their names; an unknown value is a dash."""
-    if not rows:
-        return ""
-    cells = [list(rows[0])] + [[_cell(value) for value in row.values()] for row in rows]
-    widths = [max(len(line[column]) for line in cells) for column in range(len(cells[0]))]
-    return "\n".join(_line(line, widths) for line in cells)
-
-
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
-
-
-def _cell(value: object) -> str:
-    if value is None or value == []:
-        return "-"
-    if isinstance(value, list):
-        return ", ".join(str(item) for item in value)
-    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def main() -> None:

@@ -21,9 +21,10 @@ FLOORS = {
     "evaluation": 4,
     "pictures": 4,
     "training": 5,
+    "display": 7,
     "doctor": 6,
     "submission": 6,
-    "cli": 7,
+    "cli": 8,
 }
 ON_KAGGLE = {"torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors", "pydicom"} | set(
     sys.stdlib_module_names
