@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import kitsolve
+from kitsolve.workspace import catalogue
 
 PACKAGE = Path(kitsolve.__file__).parent
 FLOORS = {
@@ -95,3 +96,10 @@ def test_help_loads_nothing_heavy():
 @pytest.mark.parametrize("path", [path for path in MODULES if path.name != "kaggle.py"], ids=module_name)
 def test_only_one_module_talks_to_kaggle(path):
     assert not {name for name in imports_of(path) if name.partition(".")[0] in ("kaggle", "kagglesdk")}
+
+
+def test_no_competition_is_wired_into_the_code():
+    slugs = {path.parent.name for path in catalogue().glob("*/competition.toml")} - {"digits"}
+    for path in MODULES:
+        text = path.read_text(encoding="utf-8")
+        assert not [slug for slug in slugs if slug in text], path
