@@ -229,11 +229,27 @@ class Recipe(Strict):
     image_size: int = Field(default=224, ge=1)
     epochs: int = Field(default=8, ge=1)
     batch_size: int = Field(default=32, ge=2)
+    accumulate: int = Field(default=1, ge=1, description="parts of a batch that go through the model one by one")
+    sampler: Literal["uniform", "balanced"] = "uniform"
+    optimizer: str = "adamw"
     lr: float = Field(default=3e-4, gt=0)
+    head_lr: float = Field(default=1.0, gt=0, description="times lr")
+    layer_decay: float = Field(default=1.0, gt=0, le=1, description="lr of a layer, times that of the next")
     weight_decay: float = Field(default=0.02, ge=0)
+    schedule: Literal["cosine", "one_cycle", "linear", "constant"] = "cosine"
     warmup_epochs: float = Field(default=1.0, ge=0)
+    freeze_epochs: int = Field(default=0, ge=0, description="first epochs in which the head alone learns")
     clip_grad: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: no clipping")
+    loss: Literal["auto", "focal", "smooth_l1"] = "auto"
+    class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    mixup: float = Field(default=0.0, ge=0, description="alpha of the beta distribution; 0: no mixup")
+    cutmix: float = Field(default=0.0, ge=0, description="alpha of the beta distribution; 0: no cutmix")
+    mix_prob: float = Field(default=1.0, ge=0, le=1, description="share of the batches that are mixed")
+    mix_off_epochs: int = Field(default=0, ge=0, description="last epochs without mixing")
+    drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head; timm")
+    drop_path_rate: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth; timm")
+    grad_checkpointing: bool = Field(default=False, description="less memory for more time; timm")
     ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no EMA")
     augment: Literal["none", "light", "medium", "heavy"] = "medium"
     tta: Literal["none", "hflip", "flips", "d4"] = "hflip"

@@ -351,16 +351,19 @@ def build_model(
     channels: int = 3,
     num_features: int = 0,
     pretrained: bool = False,
+    dropped: Mapping[str, float] | None = None,
 ) -> nn.Module:
     """A timm ("timm/NAME" or "NAME") or torchvision ("torchvision/NAME") classifier with `num_classes` logits.
 
-    With `num_features` it takes these numbers beside the images.
+    With `num_features` it takes these numbers beside the images. `dropped`: timm's rates of dropout, for training.
 
     Raises:
         ValueError: no such backbone, or one that refuses this image size.
     """
     if num_features:
-        body = build_model(backbone, EMBEDDING, image_size=image_size, channels=channels, pretrained=pretrained)
+        body = build_model(
+            backbone, EMBEDDING, image_size=image_size, channels=channels, pretrained=pretrained, dropped=dropped
+        )
         return WithFeatures(body, num_features, num_classes)
     library, _, name = backbone.rpartition("/")
     if library == "torchvision":
@@ -372,8 +375,9 @@ def build_model(
         raise ValueError(f"timm {timm.__version__} has no model {name}.")
     # Position embeddings and windows of such models are laid out for one size, which must be given.
     fixed = timm.get_pretrained_cfg(name).fixed_input_size
-    size = {"img_size": image_size} if fixed else {}
-    model = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, in_chans=channels, **size)
+    options: dict[str, Any] = {"img_size": image_size} if fixed else {}
+    options |= {"num_classes": num_classes, "in_chans": channels, **(dropped or {})}
+    model = timm.create_model(name, pretrained=pretrained, **options)
     assert isinstance(model, nn.Module)
     return model
 

@@ -15,8 +15,8 @@ def build_augmentation(preset: str, image_size: int, channels: int = 3) -> A.Com
     """The preset's transforms; `strict` makes a misspelt argument an error where albumentations would only warn.
 
     none: nothing. light: small shifts, scales, turns and brightness, safe for text and digits. medium: flips as well.
-    heavy: the list of the winners of the melanoma contest of 2020, which others have won with since. Of other channels than RGB the
-    colours' own transforms are left out.
+    heavy: the list of the winners of the melanoma contest of 2020, with which others have won since. Of other channels
+    than RGB the colours' own transforms are left out.
     """
     transforms = PRESETS[preset](image_size)
     if channels != 3:

@@ -75,17 +75,31 @@ class TrainImages(Dataset[tuple[torch.Tensor, ...]]):
 
 
 class BatchSchedule(Sampler[list[Key]]):
-    """All batches of a training from `first_step` on; an epoch permutes the rows and leaves its remainder out."""
+    """All batches of a training from `first_step` on; an epoch permutes the rows and leaves its remainder out.
 
-    def __init__(self, rows: np.ndarray, *, batch_size: int, epochs: int, seed: int, first_step: int = 0) -> None:
-        self.rows, self.epochs, self.seed, self.first_step = rows, epochs, seed, first_step
+    With `shares`, a probability for each of the rows, an epoch draws as many rows by them instead.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        *,
+        batch_size: int,
+        epochs: int,
+        seed: int,
+        first_step: int = 0,
+        shares: np.ndarray | None = None,
+    ) -> None:
+        self.rows, self.epochs, self.seed, self.first_step, self.shares = rows, epochs, seed, first_step, shares
         self.batch_size = min(batch_size, len(rows))
         self.steps_per_epoch = len(rows) // self.batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Batches of (epoch, row)."""
         for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.rows)
+            rng = np.random.default_rng([self.seed, epoch])
+            drawn = None if self.shares is None else rng.choice(self.rows, size=len(self.rows), p=self.shares)
+            order = rng.permutation(self.rows) if drawn is None else drawn
             skipped = max(0, self.first_step - epoch * self.steps_per_epoch)
             for step in range(skipped, self.steps_per_epoch):
                 batch = order[step * self.batch_size : (step + 1) * self.batch_size]

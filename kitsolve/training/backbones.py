@@ -37,19 +37,44 @@ def build_backbone(recipe: Recipe, num_classes: int, *, channels: int = 3, num_f
             channels=channels,
             num_features=num_features,
             pretrained=recipe.pretrained is True,
+            dropped=_dropped(recipe),
         )
     except (OSError, RuntimeError) as error:  # the hub's errors are OSErrors; a wrong URL or checksum a RuntimeError
         raise KitsolveError(
             f"the pretrained weights of {recipe.backbone} cannot be had: {_first_line(error)}",
             hint="check the network, or give a file with --set pretrained=PATH, or --set pretrained=false.",
         ) from error
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, TypeError) as error:
         raise _refused(recipe, error) from error
     backbone = model.backbone if isinstance(model, WithFeatures) else model
+    _regularise(backbone, recipe)
     _prove_image_size(backbone, recipe, channels)
     if weights is not None:
         load_pretrained(backbone, weights)
     return model
+
+
+def _dropped(recipe: Recipe) -> dict[str, float]:
+    """timm's arguments for dropout and stochastic depth; none where the recipe has none."""
+    given = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
+    dropped = {name: rate for name, rate in given.items() if rate > 0}
+    if dropped and recipe.backbone.startswith("torchvision/"):
+        raise KitsolveError(
+            f"backbone {recipe.backbone} has no {next(iter(dropped))}.", hint="take a timm backbone, or leave it out."
+        )
+    return dropped
+
+
+def _regularise(model: nn.Module, recipe: Recipe) -> None:
+    """Checkpointing of gradients, which changes no weight."""
+    if not recipe.grad_checkpointing:
+        return
+    switch: Callable[[], object] | None = getattr(model, "set_grad_checkpointing", None)
+    if switch is None:
+        raise KitsolveError(
+            f"backbone {recipe.backbone} has no grad_checkpointing.", hint="take a timm backbone, or leave it out."
+        )
+    switch()
 
 
 def check_backbone(backbone: str) -> None:

@@ -35,8 +35,9 @@ from kitsolve.training.backbones import build_backbone, check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
 from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_fold
 from kitsolve.training.journal import Journal
-from kitsolve.training.losses import compute_loss, loss_of_outputs
-from kitsolve.training.optim import build_optimizer, lr_at, needs_scaler
+from kitsolve.training.losses import as_tensor, compute_loss, loss_of_outputs
+from kitsolve.training.mixing import draw_mix, mix_images, mix_targets
+from kitsolve.training.optim import build_optimizer, freeze_backbone, lr_at, needs_scaler
 from kitsolve.workspace import Workspace, write_json
 
 MOST_CLASSES_SHOWN = 200
@@ -139,6 +140,7 @@ def train_epoch(job: FoldJob, state: TrainState, batches: Iterator[list[Tensor]]
     schedule, epoch, first = job.schedule(), len(state.history), state.step
     end = (epoch + 1) * schedule.steps_per_epoch
     state.model.train()
+    freeze_backbone(state.model, frozen=epoch < job.recipe.freeze_epochs)
     started = time.perf_counter()
     title = f"fold {job.data.fold} epoch {epoch + 1}/{job.recipe.epochs}"
     with tqdm(total=(end - first) * schedule.batch_size, desc=title, unit="img", leave=False, disable=None) as bar:
@@ -166,14 +168,15 @@ def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: 
     device, recipe = job.machine.device, job.recipe
     torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
     for group in state.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     state.optimizer.zero_grad()
-    images, targets, *beside = (tensor.to(device, non_blocking=True) for tensor in batch)
-    with autocast(device, job.dtype):
-        logits = state.model(normalise(images, job.preprocessing), *beside)
-    activation = job.data.targets.activation
-    loss = compute_loss(logits.float(), targets, activation=activation, smoothing=recipe.label_smoothing)
-    torch.autograd.backward(state.scaler.scale(loss))
+    loss = torch.zeros((), device=device)
+    for inputs, targets, *beside in split_batch(job, prepare_batch(job, state, batch)):
+        with autocast(device, job.dtype):
+            logits = state.model(inputs, *beside)
+        part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
+        torch.autograd.backward(state.scaler.scale(part))
+        loss += part.detach()
     if recipe.clip_grad:
         state.scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
@@ -181,7 +184,37 @@ def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: 
     state.scaler.update()
     if state.ema is not None:
         state.ema.update(state.model, step=state.step)
-    return loss.detach()
+    return loss
+
+
+def prepare_batch(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> list[Tensor]:
+    """The batch on the device: normalised images, targets and further numbers, mixed where the recipe mixes."""
+    images, targets, *beside = (tensor.to(job.machine.device, non_blocking=True) for tensor in batch)
+    inputs = normalise(images, job.preprocessing)
+    rng = np.random.default_rng([job.seed, state.step])
+    mix = draw_mix(rng, job.recipe, epoch=len(state.history), rows=len(inputs), size=job.recipe.image_size)
+    if mix is None:
+        return [inputs, targets, *beside]
+    beside = [numbers.lerp(numbers[list(mix.order)], 1 - mix.kept) for numbers in beside]
+    return [mix_images(inputs, mix), mix_targets(targets, mix, classes=len(job.data.targets.output_names)), *beside]
+
+
+def split_batch(job: FoldJob, batch: list[Tensor]) -> list[tuple[Tensor, ...]]:
+    """The parts that go through the model one by one."""
+    size = -(-len(batch[0]) // job.recipe.accumulate)
+    return list(zip(*(torch.split(tensor, size) for tensor in batch), strict=True))
+
+
+def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
+    """The recipe's loss of a part of a batch."""
+    return compute_loss(
+        logits.float(),
+        targets,
+        activation=job.data.targets.activation,
+        kind=job.recipe.loss,
+        smoothing=job.recipe.label_smoothing,
+        weights=as_tensor(job.weights, logits.device),
+    )
 
 
 def finite_loss(state: TrainState, *, steps: int, lr: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from kitsolve.config import Recipe
 from kitsolve.data.dataset import BatchSchedule, derive_seed
 from kitsolve.data.features import fit_features
 from kitsolve.data.targets import Targets, encode_targets
-from kitsolve.errors import translated
+from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import (
@@ -27,6 +28,7 @@ from kitsolve.inference import (
     has_bfloat16,
 )
 from kitsolve.training.backbones import find_preprocessing
+from kitsolve.training.losses import balance_classes
 from kitsolve.workspace import Workspace
 
 
@@ -81,6 +83,23 @@ class FoldJob:
         """The choices."""
         return self.run.recipe
 
+    @cached_property
+    def weights(self) -> np.ndarray | None:
+        """(outputs,) float32 weights of the classes in the loss; None: all alike."""
+        targets = self.data.targets
+        if self.recipe.class_weights == "none":
+            return None
+        return balance_classes(targets.learned[self.data.train], len(targets.output_names))
+
+    @cached_property
+    def shares(self) -> np.ndarray | None:
+        """(train rows,) how often each is drawn, so that all classes come alike often; None: each once an epoch."""
+        if self.recipe.sampler == "uniform":
+            return None
+        values = self.data.targets.values[self.data.train]
+        of_row = 1 / np.bincount(values)[values]
+        return np.asarray(of_row / of_row.sum())
+
     @property
     def folder(self) -> Path:
         """Where the fold's files go."""
@@ -95,7 +114,12 @@ class FoldJob:
         """The batches from `first_step` on."""
         recipe = self.recipe
         return BatchSchedule(
-            self.data.train, batch_size=recipe.batch_size, epochs=recipe.epochs, seed=self.seed, first_step=first_step
+            self.data.train,
+            batch_size=recipe.batch_size,
+            epochs=recipe.epochs,
+            seed=self.seed,
+            first_step=first_step,
+            shares=self.shares,
         )
 
 
@@ -135,7 +159,12 @@ def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -
 
 
 def plan_fold(run: Run, data: FoldData, judge: Judge, machine: Machine) -> FoldJob:
-    """Settle what the recipe leaves to the machine and the backbone."""
+    """Settle what the recipe leaves to the machine and the backbone.
+
+    Raises:
+        KitsolveError: a choice that the task does not have.
+    """
+    check_choices(run.recipe, data.targets)
     device = machine.device
     return FoldJob(
         run=run,
@@ -146,6 +175,20 @@ def plan_fold(run: Run, data: FoldData, judge: Judge, machine: Machine) -> FoldJ
         dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
         preprocessing=find_preprocessing(run.recipe, run.competition.image.channels),
     )
+
+
+def check_choices(recipe: Recipe, targets: Targets) -> None:
+    """Raise KitsolveError for a choice that the task does not have."""
+    single = targets.activation == "softmax"
+    odd = [
+        ("sampler", recipe.sampler, "balanced", single),
+        ("class_weights", recipe.class_weights, "balanced", single or targets.task == "multilabel"),
+        ("loss", recipe.loss, "focal", targets.task != "regression"),
+        ("loss", recipe.loss, "smooth_l1", targets.task in ("regression", "ordinal")),
+    ]
+    for name, given, value, fits in odd:
+        if given == value and not fits:
+            raise KitsolveError(f"{name} = {value!r} is not for a {targets.task} task.", f"leave {name} out.")
 
 
 def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -> ModelSpec:

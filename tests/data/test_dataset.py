@@ -98,3 +98,14 @@ def test_the_seeds_of_different_places_differ():
     seeds = {derive_seed(*place) for place in ((0, 0), (0, 1), (1, 0), (1, 1), (0, 2), (2, 0))}
     assert len(seeds) == 6
     assert all(0 <= seed < 2**32 for seed in seeds)
+
+
+def test_balanced_shares_draw_every_class_alike_often():
+    rows, values = np.arange(1000), np.array([0] * 900 + [1] * 100)
+    shares = 1 / np.bincount(values)[values]
+    schedule = BatchSchedule(rows, batch_size=50, epochs=20, seed=0, shares=shares / shares.sum())
+    drawn = [values[row] for batch in schedule for _, row in batch]
+    assert np.mean(drawn) == pytest.approx(0.5, abs=0.02)
+    assert len(drawn) == 20 * 1000
+    later = BatchSchedule(rows, batch_size=50, epochs=20, seed=0, first_step=45, shares=shares / shares.sum())
+    assert list(later) == list(schedule)[45:]

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from kitsolve import workspace as workspace_module
 from kitsolve.config import read_competition
@@ -204,6 +205,49 @@ def test_ctrl_c_while_an_epoch_is_validated_finishes_the_epoch(fetched, undistur
     assert len(pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")) == 1
     train(fetched)
     assert results(fetched) == undisturbed
+
+
+EVERYTHING = (
+    "mixup=0.4", "cutmix=1.0", "mix_prob=0.8", "accumulate=2", "head_lr=3.0", "layer_decay=0.8", "optimizer=lamb",
+    "schedule=one_cycle", "sampler=balanced", "class_weights=balanced", "freeze_epochs=1", "loss=focal",
+    "drop_rate=0.2",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4])
+def test_with_every_choice_at_once_a_killed_training_still_ends_the_same(fetched, monkeypatch, step):
+    train(fetched, *EVERYTHING, name="undisturbed")
+    with monkeypatch.context() as patch:
+        stop_at(patch, fold_module, "train_step", step, die)
+        with pytest.raises(Killed):
+            train(fetched, *EVERYTHING, name="killed")
+    train(fetched, *EVERYTHING, name="killed")
+    assert results(fetched, "killed") == results(fetched, "undisturbed")
+
+
+def test_a_batch_in_parts_is_the_batch_at_once(fetched):
+    """Of a model without BatchNorm, whose averages are those of the parts."""
+    choices = ("backbone=timm/test_vit", "precision=float32", "epochs=1", "augment=none")
+    train(fetched, *choices, name="whole")
+    train(fetched, *choices, "accumulate=3", name="parts")
+    whole, parts = (
+        load_file(fetched.runs("shades") / name / "fold_0" / "best.safetensors") for name in ("whole", "parts")
+    )
+    for key, tensor in whole.items():
+        torch.testing.assert_close(parts[key], tensor, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("override", "problem"),
+    [
+        ("loss=smooth_l1", "loss = 'smooth_l1' is not for a multiclass task"),
+        ("optimizer=adamx", "no optimizer 'adamx'"),
+    ],
+)
+def test_a_choice_that_does_not_fit_is_refused_and_leaves_no_run(fetched, override, problem):
+    with pytest.raises(KitsolveError, match=problem):
+        train(fetched, override)
+    assert not list_runs(fetched, "shades")
 
 
 def test_another_seed_gives_another_result(fetched, undisturbed):

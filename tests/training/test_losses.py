@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kitsolve.training.losses import compute_loss, loss_of_outputs
+from kitsolve.training.losses import balance_classes, compute_loss, loss_of_outputs
 
 
 def test_a_uniform_guess_costs_the_log_of_the_number_of_classes():
@@ -43,3 +43,37 @@ def test_the_loss_of_activated_outputs_is_that_of_the_logits(activation):
 
 def test_a_sure_mistake_stays_finite():
     assert np.isfinite(loss_of_outputs(np.array([[1.0, 0.0]]), np.array([1]), activation="softmax"))
+
+
+def test_a_focal_loss_counts_what_is_right_already_less():
+    logits, targets = torch.tensor([[4.0, 0.0], [0.0, 0.0]]), torch.tensor([0, 0])
+    plain, focal = (
+        [compute_loss(logits[[row]], targets[[row]], activation="softmax", kind=kind).item() for row in (0, 1)]
+        for kind in ("auto", "focal")
+    )
+    assert focal[1] == pytest.approx(plain[1] * 0.25)
+    assert focal[0] < plain[0] * 0.001
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_soft_targets_of_certainty_are_the_hard_ones(activation):
+    logits = torch.randn(5, 3)
+    hard = torch.arange(5) % 3
+    soft = torch.nn.functional.one_hot(hard, 3).float()
+    for kind in ("auto", "focal"):
+        given = soft if activation == "sigmoid" else hard
+        expected = compute_loss(logits, given, activation=activation, kind=kind)
+        torch.testing.assert_close(compute_loss(logits, soft, activation=activation, kind=kind), expected)
+
+
+def test_a_large_distance_counts_by_its_length_not_by_its_square():
+    logits, targets = torch.tensor([[10.0]]), torch.tensor([[0.0]])
+    assert compute_loss(logits, targets, activation="identity", kind="smooth_l1").item() == pytest.approx(9.5)
+
+
+def test_balanced_weights_make_rare_classes_count_as_much_as_frequent_ones():
+    targets = np.array([0] * 9 + [1])
+    weights = balance_classes(targets, 2)
+    assert (weights[targets[targets == 0]].sum(), weights[1]) == (pytest.approx(5), pytest.approx(5))
+    sets = np.array([[1, 0], [0, 0], [0, 0], [0, 0]])
+    assert balance_classes(sets, 2)[0] == pytest.approx(3)
