@@ -228,6 +228,7 @@ class Recipe(Strict):
     pretrained: bool | str = True
     image_size: int = Field(default=224, ge=1)
     epochs: int = Field(default=8, ge=1)
+    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a best one; 0: never")
     batch_size: int = Field(default=32, ge=2)
     accumulate: int = Field(default=1, ge=1, description="parts of a batch that go through the model one by one")
     sampler: Literal["uniform", "balanced"] = "uniform"

@@ -51,6 +51,10 @@ class Run:
         """The folder of one fold."""
         return self.folder / f"fold_{fold}"
 
+    def lock(self, fold: int) -> Path:
+        """The lock of one fold: two processes may train two folds of a run, but not the same one."""
+        return self.folder.parent / ".locks" / f"{self.name}-fold_{fold}"
+
     def fold_is_done(self, fold: int) -> bool:
         """Whether the fold has its best state_dict and OOF; fold.json is written last."""
         return (self.fold(fold) / "fold.json").is_file()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from types import FrameType
 from typing import Any
 
@@ -15,6 +17,7 @@ import torch
 from safetensors.torch import save as serialise
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from kitsolve.workspace import write_whole
 
@@ -24,7 +27,8 @@ class TrainState:
     """All that changes while a fold trains.
 
     There is no random state and no scheduler in it: batches, augmentation, dropout and lr are functions of the seed
-    and `step`, the number of optimizer steps done. `loss_sum` adds up the losses of the running epoch.
+    and `step`, the number of optimizer steps done. `loss_sum` adds up the losses of the running epoch; `lost_at` is the
+    first step whose loss was no number. `parts`: in how many parts a batch goes through the model.
     """
 
     model: nn.Module
@@ -32,7 +36,9 @@ class TrainState:
     scaler: torch.amp.GradScaler
     ema: ModelEmaV3 | None
     loss_sum: Tensor
+    lost_at: Tensor
     best_score: float
+    parts: int = 1
     step: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
 
@@ -48,17 +54,33 @@ class TrainState:
 
 
 def save_last(state: TrainState, path: Path) -> None:
-    """Write last.pt, whole or not at all; the former one survives a full disk."""
+    """Write last.pt, whole or not at all; the former one stays beside it as previous.pt, and survives a full disk."""
     values = {name: module.state_dict() for name, module in state.modules().items()}
     values |= {"step": state.step, "best_score": state.best_score, "loss_sum": state.loss_sum, "history": state.history}
-    write_whole(path, lambda file: torch.save(values, file))
+    coming = path.with_name("next.pt")
+    write_whole(coming, lambda file: torch.save(values, file))
+    if path.is_file():
+        os.replace(path, previous_path(path))
+    os.replace(coming, path)
+
+
+def previous_path(path: Path) -> Path:
+    """Where the checkpoint before last.pt is."""
+    return path.with_name("previous.pt")
 
 
 def load_last(state: TrainState, path: Path, device: torch.device) -> None:
-    """Bring `state` to where last.pt was written; without one it stays at the start."""
-    if not path.is_file():
-        return
-    values = torch.load(path, map_location=device, weights_only=True)
+    """Bring `state` to where last.pt was written, or the one before where it is damaged; without one to the start."""
+    for place in (path, previous_path(path)):
+        if place.is_file():
+            try:
+                return _restore(state, torch.load(place, map_location=device, weights_only=True))
+            except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
+                tqdm.write(f"{place} is damaged ({type(error).__name__}): going on from before it", sys.stderr)
+    return None
+
+
+def _restore(state: TrainState, values: dict[str, Any]) -> None:
     for name, module in state.modules().items():
         module.load_state_dict(values[name])
     state.step, state.best_score = values["step"], values["best_score"]

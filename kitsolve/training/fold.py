@@ -32,15 +32,25 @@ from kitsolve.inference import (
     normalise,
 )
 from kitsolve.training.backbones import build_backbone, check_backbone
-from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_best, save_last, stop_requests
+from kitsolve.training.checkpoint import (
+    StopRequest,
+    TrainState,
+    load_last,
+    previous_path,
+    save_best,
+    save_last,
+    stop_requests,
+)
 from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_fold
 from kitsolve.training.journal import Journal
 from kitsolve.training.losses import as_tensor, compute_loss, loss_of_outputs
 from kitsolve.training.mixing import draw_mix, mix_images, mix_targets
 from kitsolve.training.optim import build_optimizer, freeze_backbone, lr_at, needs_scaler
-from kitsolve.workspace import Workspace, write_json
+from kitsolve.workspace import Workspace, locked, write_json
 
-MOST_CLASSES_SHOWN = 200
+MOST_CLASSES_SHOWN, IDS_SHOWN = 200, 4
+CHECKPOINT_S = 600.0
+"""Seconds between two checkpoints within an epoch."""
 LOOK_EVERY = 20
 """Steps between two looks at the loss: each one makes a GPU wait."""
 
@@ -65,8 +75,9 @@ def train_folds(workspace: Workspace, run: Run, folds: Sequence[int], machine: M
     check_backbone(run.recipe.backbone)
     for fold in folds or known:
         if not run.fold_is_done(fold):
-            data = split_fold(workspace, run, train, fold)
-            train_fold(plan_fold(run, data, find_judge(workspace, run.competition, data.targets), machine))
+            with locked(run.lock(fold), doing=f"training fold {fold} of run {run.name}"):
+                data = split_fold(workspace, run, train, fold)
+                train_fold(plan_fold(run, data, find_judge(workspace, run.competition, data.targets), machine))
     return score_run(workspace, run)
 
 
@@ -88,7 +99,7 @@ def train_fold(job: FoldJob) -> None:
     with stop_requests() as stop, Journal(job.folder, epochs_done=len(state.history)) as journal:
         if state.step == 0:
             journal.write_images(next(read_batches(job, images, workers=0))[0])
-        while len(state.history) < job.recipe.epochs:
+        while not is_trained(job, state):
             speed = train_epoch(job, state, batches, stop)
             confusion = evaluate_epoch(job, state, images_per_s=speed)
             journal.write_epoch(state.history, confusion, job.data.targets.names)
@@ -97,6 +108,14 @@ def train_fold(job: FoldJob) -> None:
             if stop.asked:
                 raise KeyboardInterrupt
     finish_fold(job, state, seconds=time.perf_counter() - started)
+
+
+def is_trained(job: FoldJob, state: TrainState) -> bool:
+    """Whether all epochs are done, or none of the last `patience` was the best."""
+    done, patience = len(state.history), job.recipe.patience
+    return done >= job.recipe.epochs or bool(
+        patience and done > patience and not any(line["best"] for line in state.history[-patience:])
+    )
 
 
 def read_batches(job: FoldJob, images: TrainImages, *, workers: int, first_step: int = 0) -> Iterator[list[Tensor]]:
@@ -123,6 +142,8 @@ def start_training(job: FoldJob) -> TrainState:
         scaler=torch.amp.GradScaler(device.type, enabled=needs_scaler(job.dtype)),
         ema=ModelEmaV3(model, decay=recipe.ema_decay, use_warmup=True) if recipe.ema_decay else None,
         loss_sum=torch.zeros((), device=device),
+        lost_at=torch.full((), math.inf, device=device),
+        parts=recipe.accumulate,
         best_score=job.judge.metric.worst,
     )
 
@@ -141,22 +162,32 @@ def train_epoch(job: FoldJob, state: TrainState, batches: Iterator[list[Tensor]]
     end = (epoch + 1) * schedule.steps_per_epoch
     state.model.train()
     freeze_backbone(state.model, frozen=epoch < job.recipe.freeze_epochs)
-    started = time.perf_counter()
+    started, saved = time.perf_counter(), time.monotonic()
     title = f"fold {job.data.fold} epoch {epoch + 1}/{job.recipe.epochs}"
     with tqdm(total=(end - first) * schedule.batch_size, desc=title, unit="img", leave=False, disable=None) as bar:
         while state.step < end:
             batch = next(batches)
             lr = lr_at(state.step, job.recipe, schedule.steps_per_epoch)
-            state.loss_sum += train_step(job, state, batch, lr=lr)
-            state.step += 1
-            if state.step % LOOK_EVERY == 0 or state.step == end:
-                loss = finite_loss(state, steps=state.step - end + schedule.steps_per_epoch, lr=lr)
+            count_loss(state, train_step(job, state, batch, lr=lr))
+            asked = stop.asked
+            saves = state.step < end and (asked or time.monotonic() - saved > CHECKPOINT_S)
+            if saves or state.step % LOOK_EVERY == 0 or state.step == end:
+                loss = finite_loss(job, state, steps=state.step - end + schedule.steps_per_epoch, lr=lr)
                 bar.set_postfix(loss=f"{loss:.4f}", lr=f"{lr:.2e}", refresh=False)
             bar.update(len(batch[0]))
-            if stop.asked and state.step < end:
+            if saves:
                 save_last(state, job.folder / "last.pt")
+                saved = time.monotonic()
+            if saves and asked:
                 raise KeyboardInterrupt
     return (end - first) * schedule.batch_size / (time.perf_counter() - started)
+
+
+def count_loss(state: TrainState, loss: Tensor) -> None:
+    """Add up the epoch's losses and count the step; all on the device, since every look would make a GPU wait."""
+    state.loss_sum += loss
+    state.lost_at = torch.where(loss.isfinite(), state.lost_at, state.lost_at.clamp(max=state.step))
+    state.step += 1
 
 
 def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: float) -> Tensor:
@@ -165,18 +196,10 @@ def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: 
     Args:
         batch: (images, height, width, channels) uint8, targets, and further numbers where the model takes them.
     """
-    device, recipe = job.machine.device, job.recipe
-    torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
+    recipe = job.recipe
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
-    state.optimizer.zero_grad()
-    loss = torch.zeros((), device=device)
-    for inputs, targets, *beside in split_batch(job, prepare_batch(job, state, batch)):
-        with autocast(device, job.dtype):
-            logits = state.model(inputs, *beside)
-        part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
-        torch.autograd.backward(state.scaler.scale(part))
-        loss += part.detach()
+    loss = accumulate_gradient(job, state, batch)
     if recipe.clip_grad:
         state.scaler.unscale_(state.optimizer)
         torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
@@ -184,6 +207,43 @@ def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: 
     state.scaler.update()
     if state.ema is not None:
         state.ema.update(state.model, step=state.step)
+    return loss
+
+
+def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
+    """The gradient of a batch's mean loss, part by part; parts that the memory does not hold are halved.
+
+    Raises:
+        KitsolveError: not even one image fits.
+    """
+    while True:
+        torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
+        state.optimizer.zero_grad()
+        try:
+            return add_parts(job, state, batch)
+        except torch.OutOfMemoryError:
+            size = -(-len(batch[0]) // state.parts)
+            if size == 1:
+                raise KitsolveError(
+                    f"the memory of {job.machine.device} does not hold one image of {job.recipe.image_size} px.",
+                    hint="lower image_size, set grad_checkpointing = true, or take a smaller backbone.",
+                ) from None
+        state.parts *= 2
+        torch.cuda.empty_cache()
+        tqdm.write(f"out of memory with {size} images at once; going on with {-(-size // 2)}", file=sys.stderr)
+
+
+def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
+    """The batch's mean loss; its gradient is added up."""
+    loss = torch.zeros((), device=job.machine.device)
+    prepared = prepare_batch(job, state, batch)
+    size = -(-len(batch[0]) // state.parts)
+    for inputs, targets, *beside in zip(*(torch.split(tensor, size) for tensor in prepared), strict=True):
+        with autocast(job.machine.device, job.dtype):
+            logits = state.model(inputs, *beside)
+        part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
+        torch.autograd.backward(state.scaler.scale(part))
+        loss += part.detach()
     return loss
 
 
@@ -199,12 +259,6 @@ def prepare_batch(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> l
     return [mix_images(inputs, mix), mix_targets(targets, mix, classes=len(job.data.targets.output_names)), *beside]
 
 
-def split_batch(job: FoldJob, batch: list[Tensor]) -> list[tuple[Tensor, ...]]:
-    """The parts that go through the model one by one."""
-    size = -(-len(batch[0]) // job.recipe.accumulate)
-    return list(zip(*(torch.split(tensor, size) for tensor in batch), strict=True))
-
-
 def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
     """The recipe's loss of a part of a batch."""
     return compute_loss(
@@ -217,19 +271,22 @@ def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-def finite_loss(state: TrainState, *, steps: int, lr: float) -> float:
+def finite_loss(job: FoldJob, state: TrainState, *, steps: int, lr: float) -> float:
     """Mean loss of the epoch's `steps` so far.
 
     Raises:
-        KitsolveError: it is infinite or no number.
+        KitsolveError: it is infinite or no number; names the step and its images.
     """
     loss = state.loss_sum.item() / steps
-    if not math.isfinite(loss):
-        raise KitsolveError(
-            f"the loss became {loss} within the {LOOK_EVERY} steps before step {state.step} (lr {lr:.2e}).",
-            hint='lower lr, or set precision = "float32"; last.pt still holds the epoch before.',
-        )
-    return loss
+    if math.isfinite(loss):
+        return loss
+    step = int(state.lost_at.item())
+    rows = [row for _, row in next(iter(job.schedule(first_step=step)))]
+    ids = ", ".join(job.data.image_ids.iloc[rows[:IDS_SHOWN]])
+    raise KitsolveError(
+        f"the loss became {loss} at step {step} (lr {lr:.2e}, {len(rows)} images: {ids}, …).",
+        hint='lower lr, or set precision = "float32"; last.pt still holds the state of the last checkpoint before.',
+    )
 
 
 def evaluate_epoch(job: FoldJob, state: TrainState, *, images_per_s: float) -> np.ndarray | None:
@@ -327,6 +384,7 @@ def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
     write_oof(job.folder / "oof.csv", oof, targets.output_names)
     best = max(line["epoch"] for line in state.history if line["best"])
     score = score_validation(job, outputs)
+    previous_path(job.folder / "last.pt").unlink(missing_ok=True)
     write_json(
         job.folder / "fold.json", {"fold": job.data.fold, "score": score, "epoch": best, "seconds": round(seconds, 1)}
     )

@@ -34,6 +34,7 @@ def make_state(seed):
         scaler=torch.amp.GradScaler("cpu", enabled=False),
         ema=ModelEmaV3(model, decay=0.9),
         loss_sum=torch.zeros(()),
+        lost_at=torch.full((), float("inf")),
         best_score=float("-inf"),
     )
 
@@ -115,3 +116,23 @@ def test_signals_act_as_before_afterwards():
     with stop_requests():
         assert signal.getsignal(signal.SIGTERM) != before
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("damage", [b"", b"no checkpoint", None])
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, damage):
+    path, state = tmp_path / "last.pt", make_state(0)
+    for step in (3, 7):
+        state.step = step
+        save_last(state, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
+    restored = make_state(1)
+    load_last(restored, path, torch.device("cpu"))
+    assert restored.step == 3
+    assert "last.pt is damaged" in capsys.readouterr().err
+
+
+def test_without_any_good_checkpoint_the_training_starts_anew(tmp_path):
+    (tmp_path / "last.pt").write_bytes(b"no checkpoint")
+    state = make_state(0)
+    load_last(state, tmp_path / "last.pt", torch.device("cpu"))
+    assert state.step == 0

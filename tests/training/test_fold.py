@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from kitsolve.inference import load_member, predict_probs
 from kitsolve.training import fold as fold_module
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine, fold_spec
-from kitsolve.workspace import read_json
+from kitsolve.workspace import locked, read_json
 
 CPU = torch.device("cpu")
 
@@ -250,6 +251,65 @@ def test_a_choice_that_does_not_fit_is_refused_and_leaves_no_run(fetched, overri
     assert not list_runs(fetched, "shades")
 
 
+@pytest.mark.parametrize("hold", [3, 5])
+def test_out_of_memory_halves_the_parts_and_changes_no_result(fetched, monkeypatch, capsys, hold):
+    choices = ("backbone=timm/test_vit", "precision=float32", "epochs=1")
+    train(fetched, *choices, name="enough")
+    monkeypatch.setattr(fold_module, "autocast", lambda device, dtype: nullcontext())
+    loss = fold_module.compute_part_loss
+
+    def raise_above(job, logits, targets):
+        if len(logits) > hold:
+            raise torch.OutOfMemoryError
+        return loss(job, logits, targets)
+
+    monkeypatch.setattr(fold_module, "compute_part_loss", raise_above)
+    train(fetched, *choices, name="little")
+    said = capsys.readouterr().err
+    assert said.count("out of memory") == (2 if hold == 3 else 1)
+    enough, little = (
+        load_file(fetched.runs("shades") / name / "fold_0" / "best.safetensors") for name in ("enough", "little")
+    )
+    for key, tensor in enough.items():
+        torch.testing.assert_close(little[key], tensor, atol=2e-4, rtol=1e-3)
+
+
+def test_when_not_even_one_image_fits_it_says_what_to_do(fetched, monkeypatch):
+    def never(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(fold_module, "compute_part_loss", never)
+    with pytest.raises(KitsolveError, match="does not hold one image of 32 px") as caught:
+        train(fetched, "backbone=timm/test_vit")
+    assert "grad_checkpointing" in caught.value.hint
+
+
+def test_a_training_stops_when_no_epoch_is_the_best_any_more(fetched, monkeypatch):
+    scores = iter([0.5, 0.6, 0.6, 0.6, 0.9, 0.9])
+    monkeypatch.setattr(fold_module, "score_validation", lambda job, outputs: next(scores))
+    train(fetched, "epochs=9", "patience=2")
+    history = pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")
+    assert history.score.tolist() == [0.5, 0.6, 0.6, 0.6]
+
+
+def test_two_processes_may_train_two_folds_but_not_the_same(fetched):
+    run = open_run(fetched, Wanted("shades", run_name="first"))
+    with locked(run.lock(0), doing="training fold 0 of run first"):
+        with pytest.raises(KitsolveError, match="another process is training fold 0 of run first"):
+            train(fetched)
+        train(fetched, "epochs=1", folds=(1,), name="second")
+
+
+def test_checkpoints_within_an_epoch_change_nothing(fetched, undisturbed, monkeypatch):
+    monkeypatch.setattr(fold_module, "CHECKPOINT_S", 0.0)
+    with monkeypatch.context() as patch:
+        stop_at(patch, fold_module, "train_step", 2, die)
+        with pytest.raises(Killed):
+            train(fetched)
+    train(fetched)
+    assert results(fetched) == undisturbed
+
+
 def test_another_seed_gives_another_result(fetched, undisturbed):
     train(fetched, "seed=43")
     assert results(fetched)[0] != undisturbed[0]
@@ -296,7 +356,7 @@ def test_a_recipe_that_cannot_be_built_leaves_no_run(fetched, overrides, problem
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(fetched):
-    with pytest.raises(KitsolveError, match="the loss became nan") as caught:
+    with pytest.raises(KitsolveError, match=r"the loss became nan at step \d \(lr .*, 8 images: \d{4}, ") as caught:
         train(fetched, "lr=1e30", "precision=float32", "clip_grad=0", "ema_decay=0")
     assert "lower lr" in caught.value.hint
     assert not (fetched.runs("shades") / "first" / "fold_0" / "fold.json").exists()
