@@ -9,6 +9,7 @@ from conftest import write_image
 
 from kitsolve.data.fetch import fetch
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.oof import WIDE
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.notebook import write_notebook
@@ -187,3 +188,21 @@ def test_near_duplicates_are_kept_in_one_fold_on_request(tmp_path):
     folds = read_csv(workspace.tables("scores") / "folds.csv").fold.tolist()
     assert folds[:12] == folds[12:]
     assert len(set(folds)) == 2
+
+
+@pytest.mark.slow
+def test_more_classes_than_a_table_should_have_columns(tmp_path):
+    facts = SCORED.replace("multiclass", "retrieval").replace("prepare:metric", "map@5")
+    workspace = write_facts(tmp_path, "many", facts.replace("prepare:submission", "top_k"))
+    raw, rows = tmp_path / "download", range(2 * (WIDE + 1))
+    for number in rows:
+        write_image(raw / "train" / f"{number}.png", "grey", seed=number)
+    write_image(raw / "test" / "t.png", "grey", seed=0)
+    labels = [f"w{number % (WIDE + 1)}" for number in rows]
+    pd.DataFrame({"image_id": rows, "shade": labels}).to_csv(raw / "train.csv", index=False)
+    (raw / "sample_submission.csv").write_text("image_id,shade\nt,w0\n")
+    cv, submission = go(workspace, "many")
+    assert cv.oof_rows == len(rows)
+    (oof,) = workspace.runs("many").glob("*/oof.csv")
+    assert list(read_csv(oof)) == ["image_id", "output", "prob"]
+    assert len(submission["shade"][0].split()) == 5
