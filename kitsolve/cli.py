@@ -23,6 +23,7 @@ from kitsolve.display import (
     describe_cv,
     describe_diagnosis,
     describe_folds,
+    describe_new,
     describe_status,
     describe_submitted,
     describe_values,
@@ -141,6 +142,26 @@ def fetch(
     done = fetch_step(context.obj, slug, source=source, keep_archive=keep_archive, force=force)
     text = f"{done.train_rows:,} train and {done.test_rows:,} test images in {done.raw}, {done.folds} folds"
     _print(asdict(done), text, as_json)
+
+
+@app.command()
+def new(
+    context: typer.Context,
+    slug: Slug,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="The competition's zip, or a folder with its files, on this disk.")
+    ] = None,
+    force: Force = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make the folder of a competition: from the catalogue, or proposed from its files, with the reasons."""
+    from kitsolve.proposing.new import in_catalogue, new_competition, read_pages
+
+    pages = {} if in_catalogue(slug) else read_pages(slug)
+    made = new_competition(context.obj, slug, source=source, pages=pages, force=force)
+    _print(asdict(made), describe_new(made), as_json)
+    if made.proposal and made.proposal.problems:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -7,10 +7,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from kitsolve.proposing.proposal import describe_choices
+
 if TYPE_CHECKING:
     from kitsolve.data.folds import FoldReport
     from kitsolve.doctor import Diagnosis
     from kitsolve.evaluation.score import CvScore
+    from kitsolve.proposing.new import NewCompetition
     from kitsolve.submission.parcel import Submitted
     from kitsolve.submission.status import Status
 
@@ -45,6 +48,19 @@ def show_value(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value)
     return f"{value:.5g}" if isinstance(value, float) else str(value)
+
+
+def describe_new(made: NewCompetition) -> str:
+    """Where the facts are, what was found, what wants a decision, and what is wrong."""
+    path = made.folder / "competition.toml"
+    if made.proposal is None:
+        return f"facts       {path}, as kitsolve ships them"
+    lines = [f"facts       {path}", *(f"{name:11} {found}" for name, found in made.proposal.found.items())]
+    for fact in made.proposal.unsure:
+        name = f"{fact.table}.{fact.key}".lstrip(".")
+        lines.append(f"unsure      {name}: choose one of {describe_choices(fact.choices)}")
+    lines += [f"WRONG       {problem}" for problem in made.proposal.problems]
+    return "\n".join(lines)
 
 
 def describe_folds(report: FoldReport) -> str:

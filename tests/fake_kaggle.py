@@ -33,6 +33,7 @@ class FakeKaggle:
         self.arrivals = defaultdict(deque)  # call -> what happens before it is carried out
         self.after = defaultdict(deque)  # call -> the answer that takes the place of the true one, or a function of it
         self.terms = {"title": "Shades of grey", "userHasEntered": True, "deadline": "2030-01-02T23:59:00Z"}
+        self.pages = {}
         self.left = 5
         self.submissions = []  # the newest first
         self.scored = {"status": "COMPLETE", "publicScore": "0.875"}
@@ -97,6 +98,9 @@ class FakeKaggle:
 
     def on_GetCompetition(self, body):  # noqa: N802
         return 200, self.terms
+
+    def on_ListCompetitionPages(self, body):  # noqa: N802
+        return 200, {"pages": [{"name": name, "content": text} for name, text in self.pages.items()]}
 
     def on_GetSubmissionLimits(self, body):  # noqa: N802
         return 200, {"numAllowedNow": self.left, "numToday": 5 - self.left, "numTotal": 5 - self.left}

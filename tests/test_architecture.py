@@ -21,6 +21,7 @@ FLOORS = {
     "data": 3,
     "evaluation": 4,
     "pictures": 4,
+    "proposing": 4,
     "training": 5,
     "display": 7,
     "doctor": 6,

@@ -92,6 +92,20 @@ def test_folds_of_an_unknown_group_or_scheme_are_refused(ready):
     assert "folds.scheme = 'groop'" in call(ready, "folds", "shades", "--scheme", "groop").stderr
 
 
+def test_a_new_competition_is_proposed_with_what_is_unsure(root, fake):
+    (root / "competitions").rename(root / "aside")
+    text = call(root, "new", "tints", "--from", root / "download")
+    assert text.exit_code == 0, text.output
+    assert "facts       " in text.stdout
+    assert re.search(r"^unsure      metric: choose one of ", text.stdout, re.MULTILINE)
+    assert call_json(root, "fetch", "tints", "--from", root / "download")["train_rows"] == 36
+    again = call(root, "new", "tints", "--from", root / "download")
+    assert again.exit_code == 1
+    assert "--force" in again.stderr
+    shipped = call(root, "new", "dog-breed-identification")
+    assert "as kitsolve ships them" in shipped.stdout
+
+
 def test_pictures_are_drawn_and_named(ready):
     shown = call_json(ready, "show", "shades")
     assert set(shown["pictures"]) == {"train", "classes", "sizes", "augmented"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from fake_kaggle import zipped
+from lookalikes import LOOKALIKES
 from typer.testing import CliRunner
 
 from kitsolve.cli import app
@@ -67,8 +68,8 @@ def test_the_readme_has_the_commands_that_the_tests_below_run():
         'python3 -m venv .venv-test && .venv-test/bin/pip install ".[test]" && .venv-test/bin/pytest',  # .ci/run
     ]
     assert SERVES in KITSOLVE
-    others = {line.split()[1] for line in KITSOLVE if "cassava-leaf-disease-classification" not in line}
-    assert others == {"doctor", "models"}
+    others = [line.split()[1] for line in KITSOLVE if "cassava-leaf-disease-classification" not in line]
+    assert others == ["doctor", "models", "new", "fetch", "show", "folds"]
 
 
 def forget_submissions(workspace, slug):
@@ -89,10 +90,11 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path, fake):
     folder = tmp_path / "Downloads" / "cassava"
     download_cassava(folder)
     members = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    LOOKALIKES["siim-isic-melanoma-classification"](tmp_path / "Downloads" / "mine")
     fake.archive, fake.files[slug] = zipped(members), [(name, len(value)) for name, value in members.items()]
     workspace = Workspace(tmp_path)
     for line in KITSOLVE:
-        if " --from " in line:
+        if f"fetch {slug} --from " in line:
             shutil.rmtree(workspace.raw(slug))
         if line.startswith("kitsolve submit"):
             line += " --yes"  # there is no terminal to ask at

@@ -1,0 +1,1 @@
+"""Raw files that nobody has described become the facts of a competition."""

@@ -1,0 +1,257 @@
+"""`kitsolve new`: raw files that nobody has described -> the facts of a competition, each with its reason."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from kitsolve.proposing.columns import choose_features, choose_group, choose_id, choose_target, is_number, naming_fields
+from kitsolve.proposing.findings import Sample, TestRows, TrainRows, find_sample, find_test, find_train
+from kitsolve.proposing.forms import Form, Hints
+from kitsolve.proposing.labels import find_form
+from kitsolve.proposing.layout import Layout, describe_images, name_unreadable, read_layout, suffix_of
+from kitsolve.proposing.proposal import Fact, Guess, Proposal
+from kitsolve.proposing.scoring import choose_metric, choose_scheme, choose_way
+from kitsolve.proposing.sources import Source, read_sources
+from kitsolve.proposing.templates import fill_table
+from kitsolve.proposing.verification import verify
+from kitsolve.proposing.wording import name_metric
+
+Entry = tuple[str, str, Guess]
+MOST_CHANNELS = 16
+COCO_LABEL = "category_id"
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that was found, before it is written as facts."""
+
+    sample: Sample
+    train: TrainRows
+    test: TestRows
+    id: Guess
+    form: Form
+    has_labels: bool
+    group: Guess | None
+    features: Guess | None
+
+
+def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> Proposal:
+    """The facts of a competition, as far as its files tell them, verified by reading all rows with them.
+
+    Args:
+        raw: the folder of the files; archives may still be packed.
+        pages: Kaggle's own pages by name: they may tell the metric.
+
+    Raises:
+        KitsolveError: no such folder.
+    """
+    layout = read_layout(raw)
+    with TemporaryDirectory(prefix="kitsolve-") as name:
+        scratch = Path(name)
+        sources, notes = read_sources(layout, scratch)
+        words = " ".join([slug.replace("-", " "), *(pages or {}).values()])
+        findings = _find_all(layout, sources, Hints(metric=name_metric(pages or {}), words=words))
+        entries = _list_entries(findings, layout, scratch, title=_title(slug), pages=pages or {})
+        facts = [Fact(table, key, guess.value, guess.reason, guess.choices) for table, key, guess in entries]
+        found, problems = verify(facts, layout, scratch, slug=slug)
+        problems = [*_say_unlabelled(findings, sources), *problems]
+    if problems or not layout.images:
+        problems += [*layout.notes, *notes, *name_unreadable(layout)]
+    return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems)
+
+
+def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints) -> Findings:
+    sample = find_sample(sources)
+    train = find_train(layout, sources, sample, words=hints.words)
+    test = find_test(layout, sources, sample, train)
+    known = [name for name in (*_coco_keys(train)[:1], test.id, sample.id) if name]
+    row_id = choose_id(train.rows, fields=train.fields, known=known)
+    taken = {row_id.value, *naming_fields(train.rows, train.fields), *_coco_keys(train)}
+    target = _find_target(train, sample, test, taken)
+    has_labels = target.value is not None
+    if not has_labels:
+        form = _guess_form(train, taken)
+    else:
+        hints = _add_names(hints, target, train, sources)
+        form = find_form(train.rows, target, sample.rows, hints)
+        form = _open_form(form) if train.column and train.fact.choices else form
+    taken |= set(_columns_of(form.target.value))
+    group = choose_group(train.rows, form.target.value, taken)
+    taken |= {group.value, test.id, sample.id} if group else {test.id, sample.id}
+    features = choose_features(train.rows, test.rows if test.source else None, taken)
+    return Findings(sample, train, test, row_id, form, has_labels, group, features)
+
+
+def _coco_keys(train: TrainRows) -> list[str]:
+    """The columns of a coco file that name an image, the annotation's own one first."""
+    if train.source is None or train.source.kind != "coco":
+        return []
+    image_key, annotation_key = train.source.on
+    return [annotation_key, image_key, f"{image_key}_image"]
+
+
+def _find_target(train: TrainRows, sample: Sample, test: TestRows, taken: set[str]) -> Guess:
+    if train.column is not None:
+        return Guess(train.column, "read off the path, as rows say" if not train.fact.choices else "as rows say")
+    own = set() if sample.rows is None else set(sample.rows.columns[1:])
+    if _coco_keys(train) and COCO_LABEL in train.rows and not own & set(train.rows):
+        return Guess(COCO_LABEL, "the label of a coco file")
+    added = set(test.rows) if test.rows is not None and test.source is not None else set()
+    return choose_target(train.rows, sample.rows, taken | (added - own))
+
+
+def _guess_form(train: TrainRows, taken: set[str]) -> Form:
+    """What there is to say of rows without a label: the choice is all open."""
+    fresh = "label" if "label" not in train.rows else "the_label"
+    names = (*(str(name) for name in train.rows if name not in taken), fresh)
+    target = Guess(names[0], "no column looks like a label", (*names, "another one") if len(names) == 1 else names)
+    tasks = ("multiclass", "binary", "multilabel", "ordinal", "regression", "retrieval")
+    kinds = ("label", "probability", "class_probabilities", "label_list", "top_k", "value")
+    return Form(target, Guess(tasks[0], "there are no labels", tasks), Guess(kinds[0], "there are no labels", kinds))
+
+
+def _open_form(form: Form) -> Form:
+    """The form of labels that may be others: of how many classes, nobody knows."""
+    task, kind = form.task, form.kind
+    tasks = tuple(dict.fromkeys([task.value, *task.choices, "multiclass", "binary"]))
+    kinds = tuple(dict.fromkeys([kind.value, *kind.choices, "label", "probability", "class_probabilities"]))
+    task, kind = Guess(task.value, task.reason, tasks), Guess(kind.value, kind.reason, kinds)
+    return Form(form.target, task, kind, form.train, form.submission)
+
+
+def _add_names(hints: Hints, target: Guess, train: TrainRows, sources: Sequence[Source]) -> Hints:
+    numbered = train.source is not None and train.source.has_categories
+    if not isinstance(target.value, str):
+        return hints
+    labels = set(train.rows[target.value].unique())
+    own = train.source.path if train.source else ""
+    names = find_names(labels, [source for source in sources if source.path != own])
+    return Hints(hints.metric, names, numbered, hints.words)
+
+
+def find_names(labels: set[str], sources: Sequence[Source]) -> dict[str, str]:
+    """The names that a table gives to numbered labels, or nothing."""
+    if not labels or not all(map(is_number, labels)):
+        return {}
+    for source in sources:
+        for key in source.rows if source.rows.shape[1] > 1 else ():
+            values = source.rows[key]
+            if not values.is_unique or not labels <= set(values):
+                continue
+            for name in source.rows:
+                words = source.rows[name]
+                if name != key and words.is_unique and not any(map(is_number, words)):
+                    return dict(zip(values, words, strict=True))
+    return {}
+
+
+def _columns_of(target: object) -> list[str]:
+    if isinstance(target, dict):
+        return [target["column"]]
+    return [target] if isinstance(target, str) else list(target) if isinstance(target, list) else []
+
+
+def _list_entries(
+    findings: Findings, layout: Layout, scratch: Path, *, title: str, pages: Mapping[str, str]
+) -> Iterator[Entry]:
+    """The facts in the order of the file."""
+    form = findings.form
+    yield "", "title", Guess(title, "from its address")
+    yield "", "task", form.task
+    yield "", "metric", choose_metric(form, pages)
+    if archives := _find_archives(findings, layout):
+        yield "", "archives", archives
+    if channels := _count_channels(findings.train, layout, scratch):
+        yield "image", "channels", channels
+    yield from _list_train(findings)
+    yield from _list_test(findings)
+    yield "folds", "scheme", choose_scheme(form.task.value, findings.group)
+    yield "folds", "count", Guess(5, "as usual")
+    yield "folds", "seed", Guess(42, "as usual")
+    yield "submission", "kind", form.kind
+    for key, guess in form.submission.items():
+        yield "submission", key, guess
+    rows = 0 if findings.sample.rows is None else len(findings.sample.rows)
+    yield "submission", "via", choose_way(len(findings.train.rows), rows, pages)
+    yield "submission", "sample", findings.sample.fact
+
+
+def _list_train(findings: Findings) -> Iterator[Entry]:
+    train, form = findings.train, findings.form
+    yield "train", "rows", train.fact
+    yield "train", "id", findings.id
+    yield "train", "target", form.target
+    for key, guess in form.train.items():
+        yield "train", key, guess
+    if findings.group is not None:
+        yield "train", "group", findings.group
+    yield "train", "image", train.image
+    if findings.features is not None:
+        yield "train", "features", findings.features
+
+
+def _list_test(findings: Findings) -> Iterator[Entry]:
+    test = findings.test
+    if test.source is not None and (test.needs_source or findings.features is not None):
+        reason = "its columns are in the image's path" if test.needs_source else "it has the features"
+        yield "test", "rows", Guess(test.source.fact, f"a row for each id of the sample; {reason}")
+        yield "test", "id", Guess(test.id, "the sample's ids stand there")
+    yield "test", "image", test.image
+
+
+def _find_archives(findings: Findings, layout: Layout) -> Guess | None:
+    """The archives that hold anything which the facts need; unsure where these are not known themselves."""
+    if not any(layout.files.values()):
+        return None
+    train, test = findings.train, findings.test
+    paths = fill_table(train.image.value, train.rows)
+    test_paths = [] if test.rows is None else fill_table(test.image.value, test.rows)
+    sources = [source.path for source in (train.source, test.source) if source is not None]
+    used = sorted(layout.archives_of([*paths, *test_paths, *sources, findings.sample.fact.value]))
+    full = sorted(layout.archives_of([*layout.images, *sources, findings.sample.fact.value]))
+    if full != used and not any(path in layout.files for path in test_paths):
+        return Guess(used, "still packed; others may hold the test images", (used, full))
+    return Guess(used, "still packed; what is in them is used") if used else None
+
+
+def _count_channels(train: TrainRows, layout: Layout, scratch: Path) -> Guess | None:
+    """Of arrays; other images have three, or are made so."""
+    first = fill_table(train.image.value, train.rows.iloc[:20])
+    path = next((path for path in first if suffix_of(path) == ".npy" and path in layout.files), None)
+    if path is None:
+        return None
+    try:
+        shape = np.load(layout.place(path, scratch), mmap_mode="r", allow_pickle=False).shape
+    except (ValueError, EOFError, OSError):
+        return Guess(3, f"{path} cannot be read", (1, 3))
+    reason = f"{path} has the shape {shape}"
+    if len(shape) != 3:
+        return Guess(1, reason)
+    sides = sorted({shape[0], shape[-1]})
+    unsure = len(sides) == 2 and sides[1] <= MOST_CHANNELS
+    return Guess(int(sides[0]), reason, tuple(map(int, sides)) if unsure else ())
+
+
+def _say_unlabelled(findings: Findings, sources: Sequence[Source]) -> list[str]:
+    """That there are no train rows, or that they have no label, and which table may have it."""
+    train, sample = findings.train, findings.sample
+    if train.rows.empty:
+        tables = ", ".join(source.path for source in sources if source.path not in sample.paths) or "there is none"
+        return [f"no table names train images as a template could ({tables}), and no folder is a class."]
+    if findings.has_labels or train.source is None:
+        return []
+    wanted = set() if sample.rows is None else set(sample.rows.columns[1:])
+    used = (train.source.path, *sample.paths)
+    there = [source.path for source in sources if source.path not in used and wanted & set(source.rows)]
+    beside = f" {there[0]} has: join them in prepare.py." if there else ""
+    return [f"{train.source.path} has no column that could be a label.{beside}"]
+
+
+def _title(slug: str) -> str:
+    return " ".join(word[:1].upper() + word[1:] for word in re.split(r"[-_]+", slug) if word)
