@@ -1,6 +1,6 @@
 """`kitsolve train`: one fold becomes its best state_dict, history and OOF; all folds become a CV score.
 
-Read from top to bottom: `train_folds`, `train_fold`, `train_epoch`, `train_step`.
+Read from top to bottom: `train_folds`, `train_fold`, `train_epoch`; then `train_step` in step.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from tqdm import tqdm
 
-from kitsolve.data.dataset import TrainImages, derive_seed, load_batches
+from kitsolve.data.dataset import TrainImages, load_batches
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.decoding import find_judge, fit_decoder
@@ -26,10 +26,8 @@ from kitsolve.evaluation.runs import Run, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.inference import (
     Member,
-    autocast,
     iter_probs,
     load_member,
-    normalise,
 )
 from kitsolve.training.backbones import build_backbone, check_backbone
 from kitsolve.training.checkpoint import (
@@ -43,9 +41,9 @@ from kitsolve.training.checkpoint import (
 )
 from kitsolve.training.job import FoldJob, Machine, fold_spec, plan_fold, split_fold
 from kitsolve.training.journal import Journal
-from kitsolve.training.losses import as_tensor, compute_loss, loss_of_outputs
-from kitsolve.training.mixing import draw_mix, mix_images, mix_targets
+from kitsolve.training.losses import loss_of_outputs
 from kitsolve.training.optim import build_optimizer, freeze_backbone, lr_at, needs_scaler
+from kitsolve.training.step import train_step
 from kitsolve.workspace import Workspace, locked, write_json
 
 MOST_CLASSES_SHOWN, IDS_SHOWN = 200, 4
@@ -188,87 +186,6 @@ def count_loss(state: TrainState, loss: Tensor) -> None:
     state.loss_sum += loss
     state.lost_at = torch.where(loss.isfinite(), state.lost_at, state.lost_at.clamp(max=state.step))
     state.step += 1
-
-
-def train_step(job: FoldJob, state: TrainState, batch: Sequence[Tensor], *, lr: float) -> Tensor:
-    """One optimizer step; gives the loss, still on the device.
-
-    Args:
-        batch: (images, height, width, channels) uint8, targets, and further numbers where the model takes them.
-    """
-    recipe = job.recipe
-    for group in state.optimizer.param_groups:
-        group["lr"] = lr * group.get("lr_scale", 1.0)
-    loss = accumulate_gradient(job, state, batch)
-    if recipe.clip_grad:
-        state.scaler.unscale_(state.optimizer)
-        torch.nn.utils.clip_grad_norm_(state.model.parameters(), recipe.clip_grad)
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    if state.ema is not None:
-        state.ema.update(state.model, step=state.step)
-    return loss
-
-
-def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
-    """The gradient of a batch's mean loss, part by part; parts that the memory does not hold are halved.
-
-    Raises:
-        KitsolveError: not even one image fits.
-    """
-    while True:
-        torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
-        state.optimizer.zero_grad()
-        try:
-            return add_parts(job, state, batch)
-        except torch.OutOfMemoryError:
-            size = -(-len(batch[0]) // state.parts)
-            if size == 1:
-                raise KitsolveError(
-                    f"the memory of {job.machine.device} does not hold one image of {job.recipe.image_size} px.",
-                    hint="lower image_size, set grad_checkpointing = true, or take a smaller backbone.",
-                ) from None
-        state.parts *= 2
-        torch.cuda.empty_cache()
-        tqdm.write(f"out of memory with {size} images at once; going on with {-(-size // 2)}", file=sys.stderr)
-
-
-def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
-    """The batch's mean loss; its gradient is added up."""
-    loss = torch.zeros((), device=job.machine.device)
-    prepared = prepare_batch(job, state, batch)
-    size = -(-len(batch[0]) // state.parts)
-    for inputs, targets, *beside in zip(*(torch.split(tensor, size) for tensor in prepared), strict=True):
-        with autocast(job.machine.device, job.dtype):
-            logits = state.model(inputs, *beside)
-        part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
-        torch.autograd.backward(state.scaler.scale(part))
-        loss += part.detach()
-    return loss
-
-
-def prepare_batch(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> list[Tensor]:
-    """The batch on the device: normalised images, targets and further numbers, mixed where the recipe mixes."""
-    images, targets, *beside = (tensor.to(job.machine.device, non_blocking=True) for tensor in batch)
-    inputs = normalise(images, job.preprocessing)
-    rng = np.random.default_rng([job.seed, state.step])
-    mix = draw_mix(rng, job.recipe, epoch=len(state.history), rows=len(inputs), size=job.recipe.image_size)
-    if mix is None:
-        return [inputs, targets, *beside]
-    beside = [numbers.lerp(numbers[list(mix.order)], 1 - mix.kept) for numbers in beside]
-    return [mix_images(inputs, mix), mix_targets(targets, mix, classes=len(job.data.targets.output_names)), *beside]
-
-
-def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
-    """The recipe's loss of a part of a batch."""
-    return compute_loss(
-        logits.float(),
-        targets,
-        activation=job.data.targets.activation,
-        kind=job.recipe.loss,
-        smoothing=job.recipe.label_smoothing,
-        weights=as_tensor(job.weights, logits.device),
-    )
 
 
 def finite_loss(job: FoldJob, state: TrainState, *, steps: int, lr: float) -> float:

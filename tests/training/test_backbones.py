@@ -19,8 +19,9 @@ from kitsolve.training.backbones import (
     load_pretrained,
 )
 from kitsolve.training.checkpoint import save_best
-from kitsolve.training.fold import start_training, train_step
+from kitsolve.training.fold import start_training
 from kitsolve.training.job import FoldData, choose_machine, fold_spec, plan_fold
+from kitsolve.training.step import train_step
 
 SMALLEST = {
     "torchvision/resnet18": 32,

@@ -18,6 +18,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
 from kitsolve.inference import load_member, predict_probs
 from kitsolve.training import fold as fold_module
+from kitsolve.training import step as step_module
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine, fold_spec
 from kitsolve.workspace import locked, read_json
@@ -255,15 +256,15 @@ def test_a_choice_that_does_not_fit_is_refused_and_leaves_no_run(fetched, overri
 def test_out_of_memory_halves_the_parts_and_changes_no_result(fetched, monkeypatch, capsys, hold):
     choices = ("backbone=timm/test_vit", "precision=float32", "epochs=1")
     train(fetched, *choices, name="enough")
-    monkeypatch.setattr(fold_module, "autocast", lambda device, dtype: nullcontext())
-    loss = fold_module.compute_part_loss
+    monkeypatch.setattr(step_module, "autocast", lambda device, dtype: nullcontext())
+    loss = step_module.compute_part_loss
 
     def raise_above(job, logits, targets):
         if len(logits) > hold:
             raise torch.OutOfMemoryError
         return loss(job, logits, targets)
 
-    monkeypatch.setattr(fold_module, "compute_part_loss", raise_above)
+    monkeypatch.setattr(step_module, "compute_part_loss", raise_above)
     train(fetched, *choices, name="little")
     said = capsys.readouterr().err
     assert said.count("out of memory") == (2 if hold == 3 else 1)
@@ -278,7 +279,7 @@ def test_when_not_even_one_image_fits_it_says_what_to_do(fetched, monkeypatch):
     def never(*_):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(fold_module, "compute_part_loss", never)
+    monkeypatch.setattr(step_module, "compute_part_loss", never)
     with pytest.raises(KitsolveError, match="does not hold one image of 32 px") as caught:
         train(fetched, "backbone=timm/test_vit")
     assert "grad_checkpointing" in caught.value.hint
