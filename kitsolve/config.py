@@ -70,11 +70,12 @@ class LabelList(Strict):
 class Train(Strict):
     """The train split: its rows, and which columns hold the id, the label and the image's path.
 
-    `target` is a column, a list of one-hot or multi-hot columns, or a LabelList. `group`: rows of equal value stay in
-    one fold. `positive`: the value of a binary target that counts as positive, else the greater one. `unknown`: the
-    label of a retrieval task that means "none of the others". `order`: the labels of an ordinal task from the lowest
-    to the highest, where they are no numbers. `range`: the smallest and largest value of a regression
-    target. `features`: columns of train and test that are given to the model beside the image.
+    `target` is a column, a list of one-hot or multi-hot columns (for kl_divergence: of votes or shares), or a
+    LabelList. `group`: rows of equal value stay in one fold. `positive`: the value of a binary target that counts as
+    positive, else the greater one. `unknown`: the label of a retrieval task that means "none of the others". `order`:
+    the labels of an ordinal task from the lowest to the highest, where they are no numbers. `range`: the smallest and
+    largest value of a regression target. `features`: columns of train and test that are given to the model beside the
+    image.
     """
 
     rows: Rows

@@ -206,3 +206,19 @@ def test_more_classes_than_a_table_should_have_columns(tmp_path):
     (oof,) = workspace.runs("many").glob("*/oof.csv")
     assert list(read_csv(oof)) == ["image_id", "output", "prob"]
     assert len(submission["shade"][0].split()) == 5
+
+
+@pytest.mark.slow
+def test_labels_that_are_votes(tmp_path):
+    facts = SCORED.replace("prepare:metric", "kl_divergence").replace("prepare:submission", "class_probabilities")
+    workspace = write_facts(tmp_path, "votes", facts.replace('target = "shade"', 'target = ["dark", "grey", "bright"]'))
+    raw, names = tmp_path / "download", ["dark", "grey", "bright"]
+    write_shades(raw)
+    shades = pd.read_csv(raw / "train.csv", dtype=str)
+    votes = {name: [3 if shade == name else 1 for shade in shades["shade"]] for name in names}
+    shades[["image_id"]].assign(**votes).to_csv(raw / "train.csv", index=False)
+    sample = pd.read_csv(raw / "sample_submission.csv", dtype=str)[["image_id"]]
+    sample.assign(**dict.fromkeys(names, 0)).to_csv(raw / "sample_submission.csv", index=False)
+    cv, submission = go(workspace, "votes")
+    assert 0 <= cv.pooled < 1
+    np.testing.assert_allclose(submission[names].astype(float).sum(axis=1), 1, atol=1e-6)

@@ -21,7 +21,8 @@ class Targets:
     """The labels of a table's rows.
 
     `values`: (rows,) int64 indices into `names`, where the number of names stands for the unknown label of a retrieval
-    task; (rows, names) uint8 of a multilabel task; (rows,) float64 of a regression. `scale`: a regression's value is
+    task; (rows, names) uint8 of a multilabel task; (rows,) float64 of a regression. `shares`: (rows, names) float32
+    that sum to 1, where a row's label is a distribution; `values` is then its largest. `scale`: a regression's value is
     the first plus the second times the model's output.
     """
 
@@ -30,6 +31,12 @@ class Targets:
     values: NDArray[Any]
     scale: tuple[float, float] = (0.0, 1.0)
     bounds: tuple[float, float] | None = None
+    shares: NDArray[np.float32] | None = None
+
+    @property
+    def scored(self) -> NDArray[Any]:
+        """What the metric compares with."""
+        return self.values if self.shares is None else self.shares
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -67,7 +74,7 @@ class Targets:
             return (self.values[:, None] > np.arange(len(self.output_names))).astype(np.float32)
         if self.task == "regression":
             return ((self.values.astype(np.float64) - self.scale[0]) / self.scale[1]).astype(np.float32)[:, None]
-        return self.values
+        return self.scored
 
     def default_decoder(self, competition: Competition) -> Decoder:
         """The decoder without anything fitted."""
@@ -102,6 +109,11 @@ def encode_targets(train: pd.DataFrame, competition: Competition, raw: Path) -> 
         names, sets = _label_sets(train, facts.target)
         order = _order(names, competition, sample)
         return Targets(task, order, sets[:, [names.index(name) for name in order]])
+    if competition.metric == "kl_divergence":
+        shares = _read_shares(train, facts.targets)
+        order = _order(facts.targets, competition, sample)
+        shares = shares[:, [facts.targets.index(name) for name in order]]
+        return Targets(task, order, shares.argmax(axis=1), shares=shares)
     labels = _one_hot_labels(train, facts.targets) if len(facts.targets) > 1 else train[facts.targets[0]]
     unknown = competition.train.unknown if task == "retrieval" else None
     names = facts.targets if len(facts.targets) > 1 else sorted_labels(set(labels) - {unknown})
@@ -152,6 +164,18 @@ def _split_cells(cells: pd.Series, separator: str) -> tuple[list[str], NDArray[n
     sets = np.zeros((len(cells), len(names)), dtype=np.uint8)
     sets[cells.index.get_indexer(labels.index), columns] = 1
     return names, sets
+
+
+def _read_shares(train: pd.DataFrame, columns: list[str]) -> NDArray[np.float32]:
+    """(rows, columns) that sum to 1, of votes or probabilities."""
+    numbers = train[columns].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=np.float64)
+    odd = np.flatnonzero(~((numbers >= 0).all(axis=1) & (numbers.sum(axis=1) > 0)))
+    if len(odd):
+        raise KitsolveError(
+            f"id {train.image_id.iloc[odd[0]]!r}: {train[columns].iloc[odd[0]].tolist()} are no shares of the classes.",
+            hint="kl_divergence compares distributions: train.target lists the columns of votes or probabilities.",
+        )
+    return np.asarray(numbers / numbers.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def _one_hot_labels(train: pd.DataFrame, columns: list[str]) -> pd.Series:

@@ -36,7 +36,7 @@ class Judge:
         """The metric of the decoded outputs.
 
         Args:
-            targets: (rows,) or (rows, labels), see data.targets.Targets.values.
+            targets: (rows,) or (rows, labels), see data.targets.Targets.scored.
             outputs: (rows, outputs) activated.
         """
         return self.metric.score(targets, decode_rows(outputs, decoder, self.metric.wants))

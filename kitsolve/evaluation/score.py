@@ -75,7 +75,7 @@ class _Subject:
 
     def targets_of(self, oof: Oof) -> NDArray[Any]:
         """The targets of the rows of `oof`."""
-        return np.asarray(self.targets.values[pd.Index(self.train.image_id).get_indexer(oof.image_ids)])
+        return np.asarray(self.targets.scored[pd.Index(self.train.image_id).get_indexer(oof.image_ids)])
 
 
 def _read_subject(workspace: Workspace, competition: Competition) -> _Subject:

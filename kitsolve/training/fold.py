@@ -245,7 +245,7 @@ def score_validation(job: FoldJob, outputs: Outputs) -> float:
 
     It compares epochs. The CV score fits them on the other folds' rows.
     """
-    targets = job.data.targets.values[job.data.val]
+    targets = job.data.targets.scored[job.data.val]
     with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
         return job.judge.score(targets, outputs, fit_decoder(job.judge, targets, outputs))
 

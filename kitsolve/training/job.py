@@ -89,7 +89,8 @@ class FoldJob:
         targets = self.data.targets
         if self.recipe.class_weights == "none":
             return None
-        return balance_classes(targets.learned[self.data.train], len(targets.output_names))
+        labels = targets.values if targets.activation == "softmax" else targets.learned
+        return balance_classes(labels[self.data.train], len(targets.output_names))
 
     @cached_property
     def shares(self) -> np.ndarray | None:

@@ -62,6 +62,8 @@ def loss_of_outputs(outputs: NDArray[Any], targets: NDArray[Any], *, activation:
     if activation == "identity":
         return float(((outputs - targets) ** 2).mean())
     probs = outputs.astype(np.float64).clip(1e-7, 1 - 1e-7)
+    if activation == "softmax" and targets.ndim == 2:
+        return float(-(targets * np.log(probs)).sum(axis=1).mean())
     if activation == "softmax":
         return float(-np.log(probs[np.arange(len(targets)), targets]).mean())
     return float(-(targets * np.log(probs) + (1 - targets) * np.log(1 - probs)).mean())

@@ -19,14 +19,14 @@ KINDS = {
 METRICS = {"regression": "rmse", "retrieval": "map@5"}
 
 
-def facts(task, *, kind=None, target="label", **train):
+def facts(task, *, kind=None, target="label", metric=None, **train):
     train = {"rows": {"csv": "t.csv"}, "id": "id", "target": target, "image": "{id}.png", **train}
     return Competition.model_validate(
         {
             "slug": "x",
             "title": "X",
             "task": task,
-            "metric": METRICS.get(task, "accuracy"),
+            "metric": metric or METRICS.get(task, "accuracy"),
             "train": train,
             "test": {"image": "{id}.png"},
             "submission": {"kind": kind or KINDS[task], "via": "csv", "sample": "sample.csv"},
@@ -83,6 +83,17 @@ def test_one_hot_columns_are_classes(tmp_path):
     assert (targets.names, targets.values.tolist()) == (("cat", "dog"), [0, 1])
     with pytest.raises(KitsolveError, match="1 of 2 rows have not exactly one label, first: id 'r1'"):
         encode(table(cat=["1", "1"], dog=["0", "1"]), competition, tmp_path)
+
+
+def test_votes_are_shares_of_the_classes(tmp_path):
+    competition = facts("multiclass", kind="class_probabilities", target=["cat", "dog"], metric="kl_divergence")
+    rows = table(cat=["3", "0"], dog=["1", "5"])
+    targets = encode(rows, competition, tmp_path, "id,dog,cat\nx,0,0\n")
+    assert targets.names == ("dog", "cat")
+    assert targets.learned.tolist() == [[0.25, 0.75], [1, 0]]
+    assert targets.values.tolist() == [1, 0]
+    with pytest.raises(KitsolveError, match=r"id 'r1': \['0', '0'\] are no shares"):
+        encode(table(cat=["3", "0"], dog=["1", "0"]), competition, tmp_path, "id,dog,cat\nx,0,0\n")
 
 
 def test_an_ordinal_task_learns_to_be_greater_than_each_class(tmp_path):
