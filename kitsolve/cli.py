@@ -155,10 +155,10 @@ def new(
     as_json: AsJson = False,
 ) -> None:
     """Make the folder of a competition: from the catalogue, or proposed from its files, with the reasons."""
-    from kitsolve.proposing.new import in_catalogue, new_competition, read_pages
+    from kitsolve.proposing.new import ask_kaggle, in_catalogue, new_competition
 
-    pages = {} if in_catalogue(slug) else read_pages(slug)
-    made = new_competition(context.obj, slug, source=source, pages=pages, force=force)
+    known = None if in_catalogue(slug) else ask_kaggle(slug)
+    made = new_competition(context.obj, slug, source=source, known=known, force=force)
     _print(asdict(made), describe_new(made), as_json)
     if made.proposal and made.proposal.problems:
         raise typer.Exit(1)

@@ -40,6 +40,12 @@ def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
                 f"the train rows have no column {column!r}.",
                 hint=f"correct train.{fact}: {nearest(column, rows.columns)}.",
             )
+    taken = {"image_id", "path"} & {facts.group, *facts.targets, *facts.features} - {facts.id}
+    if taken:
+        raise KitsolveError(
+            f"the column {min(taken)!r} has a name that train.csv itself uses.",
+            hint=f"write a prepare.py for {competition.slug} whose fetch(raw) renames it.",
+        )
     _check_rows(rows, competition)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
         paths = image_paths(rows, facts.image)

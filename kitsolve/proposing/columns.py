@@ -57,7 +57,10 @@ def choose_id(rows: pd.DataFrame, *, fields: Sequence[str], known: Sequence[str]
         if name in unique:
             return Guess(name, "no two rows have the same, and the images are named by it")
     if unique:
-        return Guess(unique[0], "no two rows have the same", tuple(unique) if len(unique) > 1 else ())
+        others = [name for name in (*unique[1:], *fields) if name != unique[0]]
+        return Guess(
+            unique[0], "no two rows have the same, but neither images nor test rows know it", (unique[0], *others)
+        )
     name = next(iter(fields), str(rows.columns[0]))
     repeated = int(rows[name].duplicated().sum())
     return Guess(name, f"{repeated} rows repeat an id: no column is unique", tuple(map(str, rows.columns)))

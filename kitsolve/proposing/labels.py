@@ -106,9 +106,13 @@ def _form_of_ranks(target: Guess, cells: pd.Series, shown: Sequence[str], ranks:
     labels = set(cells)
     words = {word for cell in shown for word in cell.split()}
     kind = Guess("top_k", f"the sample has {ranks} labels in a cell, the train rows one")
-    if len(words & labels) < len(words) / 2:
-        kind = Guess("top_k", f"the sample has {ranks} words in a cell", ("top_k", "prepare:submission"))
-    extra = {"top_k": Guess(ranks, "as many as in the sample's cells")}
+    strange = sorted(word for word in words - labels if not UNKNOWN_WORDS.fullmatch(word))
+    count = Guess(ranks, "as many as in the sample's cells")
+    if strange:
+        reason = f"the sample has {ranks} words in a cell, of which {strange[0]!r} is no label"
+        kind = Guess("top_k", reason, ("top_k", "label", "prepare:submission"))
+        count = Guess(ranks, reason, (ranks, None))
+    extra = {"top_k": count}
     unknown = sorted(word for word in words | labels if UNKNOWN_WORDS.fullmatch(word))
     if unknown:
         sure = unknown[0] in words

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -31,7 +31,7 @@ def new_competition(
     slug: str,
     *,
     source: Path | None = None,
-    pages: Mapping[str, str] | None = None,
+    known: Known | None = None,
     force: bool = False,
 ) -> NewCompetition:
     """Make competitions/SLUG below the root: a copy of the catalogue's, else proposed from the raw files.
@@ -39,7 +39,7 @@ def new_competition(
     Args:
         source: the folder or the archive of the raw files; by default where `kitsolve fetch` puts them, which
             downloads them where they are not there.
-        pages: Kaggle's own pages by name.
+        known: what Kaggle says of the competition.
         force: write over a competition.toml that is there; other files are kept.
 
     Raises:
@@ -56,7 +56,8 @@ def new_competition(
         return _copy(shipped, folder)
     # A folder is looked at where it is; an archive, and what Kaggle has, is unpacked to where `fetch` finds it.
     raw = source if source is not None and source.is_dir() else fetch_raw(workspace, slug, source=source)
-    proposal = propose(raw, slug, pages=pages)
+    known = known or Known()
+    proposal = settle_way(propose(raw, slug, pages=known.pages), known)
     write_text(folder / "competition.toml", write_toml(proposal))
     if not (folder / "README.md").exists():
         write_text(folder / "README.md", _write_readme(proposal))
@@ -68,15 +69,36 @@ def in_catalogue(slug: str) -> bool:
     return (catalogue() / slug / "competition.toml").is_file()
 
 
-def read_pages(slug: str) -> dict[str, str]:
-    """Kaggle's pages of a competition, which may name the metric; none where Kaggle cannot be asked."""
+@dataclass(frozen=True)
+class Known:
+    """What Kaggle says of a competition: its pages by name, which may name the metric, and whether it takes files."""
+
+    pages: Mapping[str, str] = field(default_factory=dict)
+    notebooks_only: bool | None = None
+
+
+def ask_kaggle(slug: str) -> Known:
+    """What Kaggle says; nothing where it cannot be asked."""
     from kitsolve.kaggle import connect
 
     try:
-        return connect().pages(slug)
+        kaggle = connect()
+        return Known(kaggle.pages(slug), kaggle.terms(slug).notebooks_only)
     except KitsolveError as error:
-        tqdm.write(f"without Kaggle's pages, so that the metric is a guess: {error.problem}", file=sys.stderr)
-        return {}
+        tqdm.write(f"without Kaggle's word, so that the metric is a guess: {error.problem}", file=sys.stderr)
+        return Known()
+
+
+def settle_way(proposal: Proposal, known: Known) -> Proposal:
+    """The proposal with the way of submission that Kaggle names."""
+    if known.notebooks_only is None:
+        return proposal
+    way = "notebook" if known.notebooks_only else "csv"
+    facts = [
+        replace(fact, value=way, reason="Kaggle says so", choices=()) if fact.key == "via" else fact
+        for fact in proposal.facts
+    ]
+    return replace(proposal, facts=facts)
 
 
 def _copy(shipped: Path, folder: Path) -> NewCompetition:

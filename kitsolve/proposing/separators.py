@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -13,6 +13,7 @@ SEPARATORS = (";", "|", ",", " ")
 SEVERAL = re.compile(
     r"(?:label|tag|attribute|target|finding|code|type|categorie|classe|id)s$|list$|set$", re.IGNORECASE
 )
+REGIONS = re.compile(r"rle|encoded|pixel|mask|box|polygon|segment|prediction_?string", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,11 @@ def find_separator(cells: pd.Series, name: str, shown: Sequence[str], wide: Sequ
             labels = frozenset(word for words in parts for word in words)
             if labels == set(wide) or set(different) == set(wide):
                 return Separator(mark, splits=labels == set(wide), words=labels)
-            return _judge(mark, parts, name, shown)
+            found = _judge(mark, parts, name, shown)
+            # Runs of pixels and corners of boxes are numbers that hardly ever come again.
+            rare = all(map(str.isdecimal, labels)) and len(labels) > len(cells) / 2
+            drawn = rare or REGIONS.search(name) is not None
+            return replace(found, is_sure=found.is_sure and not (found.splits and drawn))
     return Separator()
 
 

@@ -64,6 +64,12 @@ def test_rows_that_cannot_be_trained_on_are_named(raw, competition, text, proble
         make_train_table(raw, competition)
 
 
+def test_a_group_whose_name_the_table_itself_uses_is_refused(raw, competition):
+    (raw / "train.csv").write_text("image_id,study,shade\n1,x,dark\n1,y,grey\n")
+    with pytest.raises(KitsolveError, match="'image_id' has a name that train.csv itself uses"):
+        make_train_table(raw, change(competition, train_id="study", train_group="image_id"))
+
+
 def test_a_wrong_column_names_the_nearest_one(raw, competition):
     with pytest.raises(KitsolveError) as caught:
         make_train_table(raw, change(competition, train_target="shades"))

@@ -1,13 +1,15 @@
 """Layouts written down after the detection, from the code that others prepare these competitions' files with.
 
 Source: the field and folder names in mle-bench (https://github.com/openai/mle-bench, competitions/*/prepare.py and
-description.md). bench_detect.py prints how they fare.
+description.md) for the first six, memory for the ten after them. bench_detect.py prints how they fare.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from layouts import Layout, draw, hexes, pack, touch, write_table
 from layouts_seen import facts, write_json
 
@@ -54,7 +56,7 @@ def camera_traps_2019(raw: Path) -> None:
     """A table with much beside, archives without a top folder."""
     names, test = hexes(150, 0), hexes(50, 1)
 
-    def describe(ids: list[str], first: int) -> dict[str, object]:
+    def describe(ids: list[str], first: int) -> dict[str, Any]:
         rows = range(len(ids))
         return {
             "date_captured": [f"2011-05-{1 + row % 28:02d} 23:43:18" for row in rows],
@@ -139,6 +141,101 @@ def studies(raw: Path) -> None:
     write_table(raw / "sample_submission.csv", {"id": ids, "PredictionString": ["negative 1 0 0 1 1"] * 40})
 
 
+def ships(raw: Path) -> None:
+    """Runs of pixels in a cell, several rows an image."""
+    rng = np.random.default_rng(0)
+    names, test = [f"{name}.jpg" for name in hexes(60, 0)], [f"{name}.jpg" for name in hexes(12, 1)]
+    touch(raw, [f"train_v2/{name}" for name in names] + [f"test_v2/{name}" for name in test])
+    rows = [name for number, name in enumerate(names) for _ in range(1 + number % 3)]
+    runs = [" ".join(map(str, rng.integers(1, 600_000, 2 * rng.integers(1, 6)))) for _ in rows]
+    write_table(raw / "train_ship_segmentations_v2.csv", {"ImageId": rows, "EncodedPixels": runs})
+    write_table(raw / "sample_submission_v2.csv", {"ImageId": test, "EncodedPixels": ["1 2"] * 12})
+
+
+def one_run_an_image(raw: Path) -> None:
+    """Runs of pixels, a row an image."""
+    rng = np.random.default_rng(0)
+    names, test = hexes(60, 0), hexes(12, 1)
+    touch(raw, [f"train/images/{name}.png" for name in names] + [f"train/masks/{name}.png" for name in names])
+    touch(raw, [f"test/images/{name}.png" for name in test])
+    runs = [" ".join(map(str, rng.integers(1, 10201, 2 * rng.integers(1, 9)))) for _ in names]
+    write_table(raw / "train.csv", {"id": names, "rle_mask": runs})
+    write_table(raw / "sample_submission.csv", {"id": test, "rle_mask": ["1 1"] * 12})
+
+
+def wheat(raw: Path) -> None:
+    """Three boxes an image, a row each."""
+    names, test = hexes(40, 0), hexes(10, 1)
+    touch(raw, [f"train/{name}.jpg" for name in names] + [f"test/{name}.jpg" for name in test])
+    rows = [name for name in names for _ in range(3)]
+    columns = {"image_id": rows, "width": [1024] * 120, "height": [1024] * 120}
+    boxes = [f"[{row}.0, {row + 2}.0, 56.0, 36.0]" for row in range(120)]
+    write_table(raw / "train.csv", {**columns, "bbox": boxes, "source": draw(["usask_1", "arvalis_1"], 120)})
+    write_table(raw / "sample_submission.csv", {"image_id": test, "PredictionString": ["1.0 0 0 50 50"] * 10})
+
+
+def landmarks(raw: Path) -> None:
+    """A label and a confidence in the sample's cells."""
+    names, test = hexes(120, 0), hexes(12, 1)
+    for split, ids in (("train", names), ("test", test)):
+        touch(raw, [f"{split}/{one[0]}/{one[1]}/{one[2]}/{one}.jpg" for one in ids])
+    write_table(raw / "train.csv", {"id": names, "landmark_id": draw(range(7, 203079, 8000), 120)})
+    write_table(raw / "sample_submission.csv", {"id": test, "landmarks": ["8007 0.1"] * 12})
+
+
+def small_photos(raw: Path) -> None:
+    """Numbers in both splits, more of them in the test set."""
+    touch(raw, [f"train/{row}.png" for row in range(1, 101)] + [f"test/{row}.png" for row in range(1, 301)])
+    write_table(raw / "trainLabels.csv", {"id": range(1, 101), "label": draw(["airplane", "bird", "cat", "frog"], 100)})
+    write_table(raw / "sampleSubmission.csv", {"id": range(1, 301), "label": ["cat"] * 300})
+
+
+def ground_truth(raw: Path) -> None:
+    """One-hot columns of 1.0 and 0.0, metadata in another table, no sample."""
+    names = [f"ISIC_{row:07d}" for row in range(80)]
+    touch(raw, [f"Training_Input/{name}.jpg" for name in names])
+    touch(raw, [f"Test_Input/ISIC_{row:07d}.jpg" for row in range(500, 520)])
+    hot = draw(range(4), 80)
+    columns = {kind: [float(one == number) for one in hot] for number, kind in enumerate(("MEL", "NV", "BCC", "UNK"))}
+    write_table(raw / "Training_GroundTruth.csv", {"image": names, **columns})
+    about = {"age_approx": [5 * (row % 17) for row in range(80)], "sex": draw(["male", "female"], 80)}
+    write_table(raw / "Training_Metadata.csv", {"image": names, **about})
+
+
+def public_and_private(raw: Path) -> None:
+    """A column in the sample that is no class."""
+    names, test = hexes(60, 0), hexes(12, 1)
+    touch(raw, [f"train/{name}.jpg" for name in names] + [f"test/{name}.jpg" for name in test])
+    write_table(raw / "train.csv", {"id": names, "label": draw((0, 1), 60)})
+    usage = ["Public", "Private"] * 6
+    write_table(raw / "sample_submission.csv", {"id": test, "label": [0.5] * 12, "Usage": usage})
+
+
+def many_numbers(raw: Path) -> None:
+    """Measurements of which the sample asks for one under another name."""
+    names, test, rng = hexes(80, 0), hexes(12, 1), np.random.default_rng(1)
+    touch(raw, [f"train/{name}.jpg" for name in names] + [f"test/{name}.jpg" for name in test])
+    columns = {name: rng.uniform(1, 9, 80).round(3).tolist() for name in ("humidity", "biomass", "depth")}
+    write_table(raw / "train.csv", {"id": names, **columns})
+    write_table(raw / "sample_submission.csv", {"id": test, "prediction": [0.0] * 12})
+
+
+def without_header(raw: Path) -> None:
+    names, test = hexes(60, 0), hexes(12, 1)
+    touch(raw, [f"train/{name}.jpg" for name in names] + [f"test/{name}.jpg" for name in test])
+    lines = [f"{name},{label}" for name, label in zip(names, draw(["cat", "dog", "cow"], 60), strict=True)]
+    (raw / "train.csv").write_text("\n".join(lines) + "\n")
+    write_table(raw / "sample_submission.csv", {"id": test, "label": ["cat"] * 12})
+
+
+def paths_of_another_machine(raw: Path) -> None:
+    names, test = hexes(60, 0), hexes(12, 1)
+    touch(raw, [f"train/{name}.jpg" for name in names] + [f"test/{name}.jpg" for name in test])
+    paths = [f"/kaggle/input/comp/train/{name}.jpg" for name in names]
+    write_table(raw / "train.csv", {"path": paths, "label": draw(["cat", "dog", "cow"], 60)})
+    write_table(raw / "sample_submission.csv", {"id": test, "label": ["cat"] * 12})
+
+
 BLIND = [
     Layout(
         "blind: four folders with the same names",
@@ -211,4 +308,74 @@ BLIND = [
         frozenset({"train.rows"}),
     ),
     Layout("blind: studies and images", studies, {}, frozenset({"train.target"}), fails=True),
+    Layout(
+        "blind: ships",
+        ships,
+        facts(train__rows={"csv": "train_ship_segmentations_v2.csv"}),
+        frozenset({"task"}),
+        fails=True,
+    ),
+    Layout(
+        "blind: a run of pixels an image",
+        one_run_an_image,
+        facts(train__id="id", train__image="train/images/{id}.png"),
+        frozenset({"task"}),
+        fails=True,
+    ),
+    Layout(
+        "blind: wheat",
+        wheat,
+        facts(train__image="train/{image_id}.jpg"),
+        frozenset({"train.target", "train.id"}),
+    ),
+    Layout(
+        "blind: a label and a confidence",
+        landmarks,
+        facts(
+            train__rows={"csv": "train.csv"},
+            train__id="id",
+            train__target="landmark_id",
+            train__image="train/{id[0]}/{id[1]}/{id[2]}/{id}.jpg",
+        ),
+        frozenset({"submission.kind"}),
+    ),
+    Layout(
+        "blind: numbers in both splits",
+        small_photos,
+        facts(
+            train__rows={"csv": "trainLabels.csv"},
+            train__id="id",
+            train__target="label",
+            task="multiclass",
+            train__image="train/{id}.png",
+            test__image="test/{id}.png",
+            submission__kind="label",
+        ),
+    ),
+    Layout(
+        "blind: ground truth without a sample",
+        ground_truth,
+        facts(
+            train__rows={"csv": "Training_GroundTruth.csv"},
+            train__id="image",
+            train__image="Training_Input/{image}.jpg",
+        ),
+        frozenset({"submission.sample", "train.target", "test.image"}),
+        fails=True,
+    ),
+    Layout(
+        "blind: public and private",
+        public_and_private,
+        facts(train__rows={"csv": "train.csv"}, train__target="label"),
+        frozenset({"submission.kind"}),
+        fails=True,
+    ),
+    Layout(
+        "blind: many numbers",
+        many_numbers,
+        facts(train__rows={"csv": "train.csv"}, train__id="id", task="regression", submission__kind="value"),
+        frozenset({"train.target"}),
+    ),
+    Layout("blind: a table without a header", without_header, {}, fails=True),
+    Layout("blind: paths of another machine", paths_of_another_machine, {}, fails=True),
 ]

@@ -6,7 +6,7 @@ from layouts import NAMES, WHOLE, table_layout
 
 from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError
-from kitsolve.proposing.new import new_competition, read_pages
+from kitsolve.proposing.new import ask_kaggle, new_competition
 from kitsolve.workspace import Workspace, catalogue
 
 KNOWN = "cassava-leaf-disease-classification"
@@ -112,17 +112,24 @@ def test_what_is_not_on_this_disk_is_downloaded(workspace, files, fake):
     assert fake.calls("DownloadDataFiles")
 
 
-def test_kaggles_pages_tell_the_metric(fake, files, workspace):
+def fact_of(made, key):
+    (fact,) = [fact for fact in made.proposal.facts if fact.key == key]
+    return fact
+
+
+@pytest.mark.parametrize(("only", "way"), [(True, "notebook"), (False, "csv")])
+def test_kaggle_tells_the_metric_and_the_way_of_submission(fake, files, workspace, only, way):
     fake.pages = {"evaluation": "Submissions are evaluated on the quadratic weighted kappa."}
-    assert read_pages("birds") == fake.pages
-    made = new_competition(workspace, "birds", source=files, pages=read_pages("birds"))
-    (metric,) = [fact for fact in made.proposal.facts if fact.key == "metric"]
-    assert metric.value == "qwk"
+    fake.terms["isKernelsSubmissionsOnly"] = only
+    made = new_competition(workspace, "birds", source=files, known=ask_kaggle("birds"))
+    assert fact_of(made, "metric").value == "qwk"
+    assert (fact_of(made, "via").value, fact_of(made, "via").choices) == (way, ())
 
 
-def test_without_kaggles_pages_it_is_said(fake, monkeypatch, capsys):
+def test_without_kaggle_it_is_said_and_the_way_is_unsure(fake, files, workspace, monkeypatch, capsys):
     monkeypatch.delenv("KAGGLE_API_TOKEN")
-    assert read_pages("birds") == {}
+    made = new_competition(workspace, "birds", source=files, known=ask_kaggle("birds"))
+    assert fact_of(made, "via").choices
     assert "the metric is a guess: there are no Kaggle credentials" in capsys.readouterr().err
 
 

@@ -12,7 +12,7 @@ def judge(cells, name="label", shown=(), wide=()):
 @pytest.mark.parametrize(
     ("cells", "name", "mark"),
     [
-        (["1 2", "3", "2 3 4", "1"], "attribute_ids", " "),
+        (["1 2", "3", "2 3 4", "1"] * 3, "attribute_ids", " "),
         (["a|b", "a", "b", "b|c", "c|a|b"], "Finding Labels", "|"),
         (["rust", "scab", "rust scab", "scab rust mildew", "mildew"], "labels", " "),
         (["cat", "dog"], "label", ""),
@@ -35,6 +35,11 @@ def test_sets_of_labels_are_told_from_names(cells, name, mark):
 )
 def test_names_that_look_like_sets_are_unsure(cells, name):
     assert judge(cells, name)[1] is False
+
+
+@pytest.mark.parametrize(("cells", "name"), [(["1 2", "3 4 5 6"], "label"), (["1 2", "1 2 3"] * 9, "EncodedPixels")])
+def test_numbers_that_may_draw_a_region_are_unsure(cells, name):
+    assert judge(cells, name) == (" ", False)
 
 
 def test_a_sample_with_a_set_that_no_row_has_settles_it():
