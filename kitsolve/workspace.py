@@ -46,7 +46,7 @@ class Workspace:
         known = [path.parent.name for place in places for path in place.glob("*/competition.toml")]
         raise KitsolveError(
             f"there is no competition {slug!r}.",
-            hint=f"take one of: {nearest(slug, known)}; or write competitions/{slug}/competition.toml.",
+            hint=f"take one of: {nearest(slug, known)}; or run `kitsolve new {slug}` for one that is not there.",
         )
 
     def raw(self, slug: str) -> Path:
