@@ -74,6 +74,9 @@ Overrides = Annotated[
 ]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 …")]
 Workers = Annotated[int | None, typer.Option(min=0, help="Processes that load images; changes no result.")]
+Source = Annotated[
+    Path | None, typer.Option("--from", help="The competition's zip, or a folder with its files, on this disk.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Do again what is done.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -129,9 +132,7 @@ def run(
 def fetch(
     context: typer.Context,
     slug: Slug,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="The competition's zip, or a folder with its files, on this disk.")
-    ] = None,
+    source: Source = None,
     keep_archive: Annotated[bool, typer.Option("--keep-archive", help="Keep the downloaded archive.")] = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -148,9 +149,7 @@ def fetch(
 def new(
     context: typer.Context,
     slug: Slug,
-    source: Annotated[
-        Path | None, typer.Option("--from", help="The competition's zip, or a folder with its files, on this disk.")
-    ] = None,
+    source: Source = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:

@@ -55,13 +55,13 @@ def unpack_nested(folder: Path, names: Iterable[str]) -> None:
     """
     for name in names:
         archive = folder / name
-        if not archive.is_file() and archive.with_name(_stem(archive.name)).is_dir():
+        if not archive.is_file() and archive.with_name(place_of(archive.name)).is_dir():
             continue
         if not archive.is_file():
             raise KitsolveError(
                 f"the raw files hold no archive {name!r}.", hint="correct archives in competition.toml."
             )
-        place = archive.with_name(_stem(archive.name))
+        place = archive.with_name(place_of(archive.name))
         scratch = archive.with_name(f".{archive.name}.unpacked")
         shutil.rmtree(scratch, ignore_errors=True)  # of a kill
         unpack(archive, scratch)
@@ -82,8 +82,8 @@ def check_free(folder: Path, needed: int) -> None:
         )
 
 
-def _stem(name: str) -> str:
-    """The name without its archive suffix."""
+def place_of(name: str) -> str:
+    """The folder that `unpack_nested` makes of an archive: train.zip becomes train."""
     longest = max((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), key=len)
     return name[: -len(longest)]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
-from kitsolve.data.archives import SUFFIXES
+from kitsolve.data.archives import SUFFIXES, place_of
 from kitsolve.errors import KitsolveError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy", ".dcm", ".dicom")
@@ -93,12 +93,6 @@ def read_layout(raw: Path) -> Layout:
 def suffix_of(path: str) -> str:
     """The lower-case suffix with its dot, or nothing."""
     return os.path.splitext(path)[1].lower()
-
-
-def place_of(archive: str) -> str:
-    """The folder that `archives.unpack_nested` makes of an archive: train.zip becomes train."""
-    longest = max((suffix for suffix in SUFFIXES if archive.lower().endswith(suffix)), key=len)
-    return archive[: -len(longest)]
 
 
 def describe_images(layout: Layout) -> str:

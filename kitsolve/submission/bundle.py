@@ -123,7 +123,6 @@ def _make_card(runs: list[Run], cv: CvScore) -> dict[str, Any]:
     competition = runs[0].competition
     return {
         "title": competition.title,
-        "via": competition.submission.via,
         "cv": asdict(cv),
         "runs": [
             {
