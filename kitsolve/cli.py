@@ -166,8 +166,8 @@ def new(
 @app.command()
 def show(context: typer.Context, slug: Slug, recipe: RecipeName = None, as_json: AsJson = False) -> None:
     """Draw the train images with their labels, the classes, the image sizes, and what a recipe's augmentation does."""
-    from kitsolve.config import read_recipe
     from kitsolve.pictures.show import show as show_step
+    from kitsolve.recipe import read_recipe
 
     workspace: Workspace = context.obj
     shown = show_step(workspace, slug, recipe=read_recipe(workspace, slug, recipe or "baseline"))
@@ -199,23 +199,89 @@ def train(
     context: typer.Context,
     slug: Slug,
     recipe: RecipeName = None,
-    fold: Annotated[list[int] | None, typer.Option(help="Only this fold, from 0; may be repeated.")] = None,
+    fold: Annotated[
+        list[str] | None, typer.Option(help="Only this fold, from 0; may be repeated. all: train on all rows.")
+    ] = None,
     name: Annotated[str | None, typer.Option("--run", help="The run's name; goes on with it where it exists.")] = None,
     overrides: Overrides = None,
+    time_limit: Annotated[
+        str | None, typer.Option(metavar="2h30m", help="For all folds together: as many epochs as fit.")
+    ] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="Train each fold on so many GPUs at once.")] = 1,
+    on_ray: Annotated[bool, typer.Option("--ray", help="Train the folds side by side as Ray tasks.")] = False,
+    ray_address: Annotated[
+        str, typer.Option(envvar="RAY_ADDRESS", help="Of a Ray cluster, for --ray; local: this machine.")
+    ] = "local",
     device: Device = "auto",
     workers: Workers = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Train all folds of a recipe, or go on where it stopped; ends with the CV score."""
-    from kitsolve.evaluation.runs import Wanted, open_run
+    from kitsolve.evaluation.runs import Wanted, open_run, parse_folds
+    from kitsolve.settings import parse_duration
+    from kitsolve.training.cluster import train_on_ray
+    from kitsolve.training.distributed import is_launched, launch, share
     from kitsolve.training.fold import train_folds
     from kitsolve.training.job import choose_machine
 
+    if gpus > 1 and not is_launched():
+        raise typer.Exit(launch(gpus, sys.argv[1:]))
     workspace: Workspace = context.obj
-    started = open_run(workspace, Wanted(slug, recipe, tuple(overrides or ()), name), force=force)
-    cv = train_folds(workspace, started, fold or [], choose_machine(device, workers))
-    _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{describe_cv(cv)}", as_json)
+    limit_s = parse_duration(time_limit)
+    machine = choose_machine(device, workers)
+    wanted = Wanted(slug, recipe, tuple(overrides or ()), name)
+    started = share(lambda: open_run(workspace, wanted, force=force), machine)
+    if on_ray:
+        cv = train_on_ray(workspace, started, parse_folds(fold), address=ray_address, workers=workers)
+    else:
+        cv = train_folds(workspace, started, parse_folds(fold), machine, time_limit_s=limit_s)
+    if machine.leads:
+        _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{describe_cv(cv)}", as_json)
+
+
+@app.command()
+def lr(
+    context: typer.Context,
+    slug: Slug,
+    recipe: RecipeName = None,
+    overrides: Overrides = None,
+    steps: Annotated[int, typer.Option(min=10, help="Steps of the test.")] = 100,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Raise the learning rate step by step, draw the loss, and suggest an lr for the recipe."""
+    from kitsolve.evaluation.runs import Wanted, open_run
+    from kitsolve.training.job import choose_machine
+    from kitsolve.training.lr_range import find_lr
+
+    planned = open_run(context.obj, Wanted(slug, recipe, tuple(overrides or ())), force=True)
+    found = find_lr(context.obj, planned, choose_machine(device, workers), steps=steps)
+    text = f"lr          {found.suggested:.1e}; the recipe has {planned.recipe.lr:.1e}\npicture     {found.picture}"
+    _print(asdict(found), text, as_json)
+
+
+@app.command()
+def pseudo(
+    context: typer.Context,
+    slug: Slug,
+    name: OneRun = None,
+    min_confidence: Annotated[float, typer.Option(min=0, max=1, help="Leave less sure predictions out.")] = 0.0,
+    device: Device = "auto",
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Predict the test images with every fold of a run, for a next run to learn from: --set pseudo=RUN."""
+    from kitsolve.evaluation.runs import find_run
+    from kitsolve.training.job import choose_machine
+    from kitsolve.training.pseudo import make_pseudo
+
+    teacher = find_run(context.obj, slug, name)
+    made = make_pseudo(context.obj, teacher, choose_machine(device, workers), min_confidence=min_confidence)
+    kept = ", ".join(f"{rows:,}" for rows in made.kept.values())
+    text = f"labels      {made.folder}: {kept} of {made.test_rows:,} test images by fold"
+    _print(asdict(made), f"{text}\nnext        kitsolve train {slug} --set pseudo={teacher.name}", as_json)
 
 
 @app.command()

@@ -1,27 +1,18 @@
-"""Facts and choices, read strictly from TOML: `Competition` and `Recipe`."""
+"""The facts of a competition, read strictly from TOML: `Competition`."""
 
 from __future__ import annotations
 
 import importlib.util
-import tomllib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from types import ModuleType
-from typing import Any, Literal, TypeGuard, TypeVar, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from kitsolve.errors import KitsolveError, nearest
+from kitsolve.errors import KitsolveError
 from kitsolve.metrics import find_metric
-from kitsolve.workspace import RECIPES, Workspace
-
-Settings = TypeVar("Settings", bound="Strict")
-
-
-class Strict(BaseModel):
-    """Frozen, without unknown keys and without silent conversions: "3" is not 3."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from kitsolve.settings import Strict, read_toml, validate
+from kitsolve.workspace import Workspace
 
 
 class Rows(Strict):
@@ -222,43 +213,6 @@ class Competition(Strict):
             yield f'folds.scheme = "{scheme}" is for regression tasks'
 
 
-class Recipe(Strict):
-    """The choices of one training: everything that may change the result, and nothing else."""
-
-    backbone: str
-    pretrained: bool | str = True
-    image_size: int = Field(default=224, ge=1)
-    epochs: int = Field(default=8, ge=1)
-    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a best one; 0: never")
-    batch_size: int = Field(default=32, ge=2)
-    accumulate: int = Field(default=1, ge=1, description="parts of a batch that go through the model one by one")
-    sampler: Literal["uniform", "balanced"] = "uniform"
-    optimizer: str = "adamw"
-    lr: float = Field(default=3e-4, gt=0)
-    head_lr: float = Field(default=1.0, gt=0, description="times lr")
-    layer_decay: float = Field(default=1.0, gt=0, le=1, description="lr of a layer, times that of the next")
-    weight_decay: float = Field(default=0.02, ge=0)
-    schedule: Literal["cosine", "one_cycle", "linear", "constant"] = "cosine"
-    warmup_epochs: float = Field(default=1.0, ge=0)
-    freeze_epochs: int = Field(default=0, ge=0, description="first epochs in which the head alone learns")
-    clip_grad: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: no clipping")
-    loss: Literal["auto", "focal", "smooth_l1"] = "auto"
-    class_weights: Literal["none", "balanced"] = "none"
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    mixup: float = Field(default=0.0, ge=0, description="alpha of the beta distribution; 0: no mixup")
-    cutmix: float = Field(default=0.0, ge=0, description="alpha of the beta distribution; 0: no cutmix")
-    mix_prob: float = Field(default=1.0, ge=0, le=1, description="share of the batches that are mixed")
-    mix_off_epochs: int = Field(default=0, ge=0, description="last epochs without mixing")
-    drop_rate: float = Field(default=0.0, ge=0, lt=1, description="dropout before the head; timm")
-    drop_path_rate: float = Field(default=0.0, ge=0, lt=1, description="stochastic depth; timm")
-    grad_checkpointing: bool = Field(default=False, description="less memory for more time; timm")
-    ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no EMA")
-    augment: Literal["none", "light", "medium", "heavy"] = "medium"
-    tta: Literal["none", "hflip", "flips", "d4"] = "hflip"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    seed: int = Field(default=42, ge=0)
-
-
 def read_competition(workspace: Workspace, slug: str) -> Competition:
     """The facts of `slug`.
 
@@ -266,7 +220,7 @@ def read_competition(workspace: Workspace, slug: str) -> Competition:
         KitsolveError: no such competition, or a mistake in its file.
     """
     path = workspace.competition(slug) / "competition.toml"
-    return _validate(Competition, {"slug": slug, **_read_toml(path)}, source=str(path))
+    return validate(Competition, {"slug": slug, **read_toml(path)}, source=str(path))
 
 
 def check_facts(values: dict[str, Any]) -> Competition:
@@ -275,22 +229,7 @@ def check_facts(values: dict[str, Any]) -> Competition:
     Raises:
         KitsolveError: they do not fit together.
     """
-    return _validate(Competition, values, source=f"the facts of {values['slug']}")
-
-
-def read_recipe(workspace: Workspace, slug: str, name: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe `name` of `slug`, with what it extends and the overrides ("lr=1e-3") applied.
-
-    The competition's own recipe of that name wins over the built-in one, which it may extend under the same name.
-    """
-    layers = _recipe_layers(workspace.competition(slug) / "recipes", name)
-    recipe: dict[str, Any] = {}
-    for layer in reversed(layers):
-        recipe |= layer
-    recipe |= _parse_overrides(overrides)
-    return _validate(
-        Recipe, recipe, source=f"recipe {name}" + (f" with --set {' '.join(overrides)}" if overrides else "")
-    )
+    return validate(Competition, values, source=f"the facts of {values['slug']}")
 
 
 def load_prepare(workspace: Workspace, slug: str) -> ModuleType | None:
@@ -317,93 +256,3 @@ def require_prepare(workspace: Workspace, slug: str, name: str) -> Callable[...,
         path = workspace.competition(slug) / "prepare.py"
         raise KitsolveError(f"{path} has no function {name}.", hint=f"write it, as the facts say prepare:{name}.")
     return found
-
-
-def _recipe_layers(own: Path, name: str) -> list[dict[str, Any]]:
-    """The recipe's own keys, then those of what it extends, to the end of the chain."""
-    layers: list[dict[str, Any]] = []
-    visited: list[Path] = []
-    extended: str | None = name
-    while extended:
-        path = _find_recipe(own, extended, visited)
-        visited.append(path)
-        layer = _read_toml(path)
-        extended = layer.pop("extends", None)
-        layers.append(layer)
-    return layers
-
-
-def _find_recipe(own: Path, name: str, visited: list[Path]) -> Path:
-    candidates = [own / f"{name}.toml", RECIPES / f"{name}.toml"]
-    for path in candidates:
-        if path.is_file() and path not in visited:
-            return path
-    if any(path in visited for path in candidates):
-        raise KitsolveError(f"recipe {name!r} extends itself.", hint=f"correct `extends` in {visited[-1]}.")
-    known = [path.stem for folder in (own, RECIPES) for path in folder.glob("*.toml")]
-    raise KitsolveError(
-        f"there is no recipe {name!r}.", hint=f"take one of: {nearest(name, known)}; or write {candidates[0]}."
-    )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise KitsolveError(f"{path} is not valid TOML: {error}.", hint="correct that line.") from error
-
-
-def _parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """`key=value` with a TOML value; a bare word is a string."""
-    values: dict[str, Any] = {}
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise KitsolveError(f"--set {override} has no value.", hint="write --set key=value, as in --set lr=1e-4.")
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key.strip()] = text
-    return values
-
-
-def _validate(model: type[Settings], values: dict[str, Any], *, source: str) -> Settings:
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        problem, hint = _explain(error, model)
-        raise KitsolveError(f"{source}: {problem}", hint=hint) from error
-
-
-def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
-    """The first mistake as a problem and its repair; an unknown key first, since a typo also leaves its key missing."""
-    first = min(error.errors(), key=lambda detail: detail["type"] != "extra_forbidden")
-    # A value that may be of several types has their names on its way.
-    where = [part for part in first["loc"] if isinstance(part, str) and part.isidentifier() and part not in TYPES]
-    key = ".".join(where)
-    if first["type"] == "extra_forbidden":
-        known = _fields_at(model, where[:-1])
-        return f"unknown key {key!r}.", f"the nearest known keys are: {nearest(where[-1], known)}."
-    if first["type"] == "missing":
-        return f"the key {key!r} is missing.", f"add {where[-1]} = …"
-    message = first["msg"].removeprefix("Value error, ")
-    if isinstance(first["input"], dict):  # several keys together
-        return f"{key}: {message}." if key else f"{message}.", "correct these keys."
-    return f"{key} = {first['input']!r}: {message}.", f"correct the value of {key}."
-
-
-TYPES = ("str", "LabelList")
-
-
-def _fields_at(model: type[BaseModel], where: Sequence[str]) -> Mapping[str, object]:
-    """The fields of the table that `where` leads to."""
-    for key in where:
-        annotation = model.model_fields[key].annotation
-        nested = [kind for kind in (annotation, *get_args(annotation)) if _is_model(kind)]
-        assert nested, f"{key} holds no table"
-        model = nested[0]
-    return model.model_fields
-
-
-def _is_model(kind: object) -> TypeGuard[type[BaseModel]]:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)

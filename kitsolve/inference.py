@@ -38,7 +38,7 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-BUNDLE_FORMAT = 2
+BUNDLE_FORMAT = 3
 
 
 # ------------------------------------------------------------------------------------------------ the bundle
@@ -46,16 +46,18 @@ BUNDLE_FORMAT = 2
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes a model's input: squashed to a square of `image_size` px, scaled to [0, 1], normalised.
+    """How an image becomes a model's input: brought to `image_size` (height, width) in px, then normalised.
 
     `mean` and `std` are per channel (RGB where there are three) of values in [0, 1]. `interpolation` serves enlarging;
-    shrinking averages.
+    shrinking averages. `resize`: "squash" changes the aspect ratio; "crop" keeps it and the middle of the image;
+    "letterbox" keeps it and the whole image, between bars of the mean colour.
     """
 
-    image_size: int
+    image_size: tuple[int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
+    resize: str = "squash"
 
     @property
     def channels(self) -> int:
@@ -64,16 +66,29 @@ class Preprocessing:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """One trained state_dict: its backbone, its input, views and precision, its file, its share in the ensemble.
+class Architecture:
+    """A backbone and what stands around it: all that decides the names and shapes of a state_dict but the image size.
 
-    `num_classes` is the number of logits, `num_features` that of the numbers given beside the image; `activation` is a
-    key of ACTIVATIONS.
+    `num_classes` is the number of logits, `num_features` that of the numbers given beside the image. `pool`: "auto" is
+    the backbone's own way, else a key of POOLS. `head`: "linear", or "cosine" between embedding and class vectors.
     """
 
     backbone: str
     num_classes: int
-    num_features: int
+    channels: int = 3
+    num_features: int = 0
+    pool: str = "auto"
+    head: str = "linear"
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One trained state_dict: its architecture, its input, views and precision, its file, its share in the ensemble.
+
+    `activation` is a key of ACTIVATIONS.
+    """
+
+    architecture: Architecture
     activation: str
     preprocessing: Preprocessing
     tta: str
@@ -175,7 +190,7 @@ def parse_bundle(values: Mapping[str, Any]) -> Bundle:
 
 def _parse(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what `kind` is)
     """The dataclass `kind` of what JSON holds: lists become tuples, objects the dataclass that the field names."""
-    nested = {"preprocessing": Preprocessing, "models": ModelSpec, "features": Feature}
+    nested = {"preprocessing": Preprocessing, "architecture": Architecture, "models": ModelSpec, "features": Feature}
     nested |= {"test": Split, "decoder": Decoder, "submission": SubmissionRules}
 
     def convert(name: str, value: Any) -> Any:  # noqa: ANN401
@@ -291,18 +306,47 @@ def _to_uint8(array: np.ndarray, path: Path | str) -> np.ndarray:
 
 
 def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """The image squashed to (image_size, image_size, channels).
+    """The image at `image_size`, (height, width, channels)."""
+    return place_image(scale_image(image, preprocessing), preprocessing)
+
+
+def scale_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The image scaled so that it fits: exactly (squash), from outside (crop) or from inside (letterbox).
 
     Shrinking averages whole areas (no aliasing, unlike cv2's bilinear); enlarging takes `interpolation`.
     """
-    size = preprocessing.image_size
-    if image.shape[:2] == (size, size):
+    before, after = image.shape[:2], preprocessing.image_size
+    if preprocessing.resize != "squash":
+        choose = max if preprocessing.resize == "crop" else min
+        scale = choose(after[0] / before[0], after[1] / before[1])
+        after = (max(1, round(before[0] * scale)), max(1, round(before[1] * scale)))
+    if before == after:
         return image
-    shrinks = min(image.shape[:2]) > size
+    shrinks = before[0] > after[0] and before[1] > after[1]
     how = cv2.INTER_AREA if shrinks else CV2_INTERPOLATION[preprocessing.interpolation]
     parts = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]  # cv2 resizes 4 channels at most
-    resized = [cv2.resize(part, (size, size), interpolation=how).reshape(size, size, -1) for part in parts]
+    resized = [cv2.resize(part, after[::-1], interpolation=how).reshape(*after, -1) for part in parts]
     return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=-1)
+
+
+def place_image(image: np.ndarray, preprocessing: Preprocessing, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+    """A scaled image cut or filled up to `image_size`.
+
+    Args:
+        place: where the cut is, (down, across): 0 at the upper left corner, 1 at the lower right one.
+    """
+    height, width = preprocessing.image_size
+    more = image.shape[0] - height, image.shape[1] - width
+    if more == (0, 0):
+        return image
+    if min(more) >= 0:
+        top, left = (round(pixels * share) for pixels, share in zip(more, place, strict=True))
+        return image[top : top + height, left : left + width]
+    filled = np.empty((height, width, image.shape[2]), dtype=np.uint8)
+    filled[:] = np.rint(255 * np.array(preprocessing.mean))
+    top, left = -more[0] // 2, -more[1] // 2
+    filled[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return filled
 
 
 def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
@@ -313,7 +357,12 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def iter_batches(
-    paths: Sequence[Path], kinds: Sequence[Preprocessing], *, batch_size: int, workers: int
+    paths: Sequence[Any],
+    kinds: Sequence[Preprocessing],
+    *,
+    batch_size: int,
+    workers: int,
+    read: Callable[[Any, int], np.ndarray] = read_image,
 ) -> Iterator[list[Tensor]]:
     """Batches of decoded images in the order of `paths`, two batches ahead of their use.
 
@@ -321,8 +370,8 @@ def iter_batches(
     Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
     """
 
-    def read_all(path: Path) -> list[np.ndarray]:
-        image = read_image(path, kinds[0].channels)
+    def read_all(path: Any) -> list[np.ndarray]:  # noqa: ANN401  (what `read` takes)
+        image = read(path, kinds[0].channels)
         return [resize_image(image, kind) for kind in kinds]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -344,73 +393,160 @@ def iter_batches(
 
 
 def build_model(
-    backbone: str,
-    num_classes: int,
+    architecture: Architecture,
     *,
-    image_size: int,
-    channels: int = 3,
-    num_features: int = 0,
+    image_size: tuple[int, int],
     pretrained: bool = False,
     dropped: Mapping[str, float] | None = None,
 ) -> nn.Module:
-    """A timm ("timm/NAME" or "NAME") or torchvision ("torchvision/NAME") classifier with `num_classes` logits.
+    """A timm ("timm/NAME" or "NAME") or torchvision ("torchvision/NAME") classifier.
 
-    With `num_features` it takes these numbers beside the images. `dropped`: timm's rates of dropout, for training.
+    It takes (images, channels, height, width), and (images, num_features) beside them where it has these.
+
+    Args:
+        image_size: (height, width) in px; some backbones are laid out for one.
+        dropped: timm's rates of dropout, for training.
 
     Raises:
-        ValueError: no such backbone, or one that refuses this image size.
+        ValueError: no such backbone, or one that refuses this image size or pooling.
     """
-    if num_features:
-        body = build_model(
-            backbone, EMBEDDING, image_size=image_size, channels=channels, pretrained=pretrained, dropped=dropped
-        )
-        return WithFeatures(body, num_features, num_classes)
-    library, _, name = backbone.rpartition("/")
-    if library == "torchvision":
-        model = _build_torchvision(name, num_classes, image_size=image_size, pretrained=pretrained)
-        return model if channels == 3 else _replace_stem(model, channels)
+    joined = architecture.num_features > 0 or architecture.head == "cosine"
+    pools = architecture.pool != "auto"
+    outputs = 0 if pools else EMBEDDING if joined else architecture.num_classes
+    if architecture.backbone.startswith("torchvision/"):
+        backbone = _build_torchvision(architecture, outputs, image_size=image_size, pretrained=pretrained)
+    else:
+        backbone = _build_timm(architecture, outputs, image_size, {"pretrained": pretrained, **(dropped or {})})
+    if not joined and not pools:
+        return backbone
+    return Composed(backbone, architecture, width=_map_width(backbone, architecture, image_size) if pools else 0)
+
+
+def _build_timm(
+    architecture: Architecture, outputs: int, image_size: tuple[int, int], options: Mapping[str, Any]
+) -> nn.Module:
+    """A timm model with `outputs` logits; 0: with its last maps of features in their place."""
+    library, _, name = architecture.backbone.rpartition("/")
     if library not in ("", "timm"):
-        raise ValueError(f"backbone {backbone}: the library must be timm or torchvision.")
+        raise ValueError(f"backbone {architecture.backbone}: the library must be timm or torchvision.")
     if not timm.is_model(name):
         raise ValueError(f"timm {timm.__version__} has no model {name}.")
+    settings = {"num_classes": outputs, "in_chans": architecture.channels, **options}
+    if not outputs:
+        settings["global_pool"] = ""
     # Position embeddings and windows of such models are laid out for one size, which must be given.
-    fixed = timm.get_pretrained_cfg(name).fixed_input_size
-    options: dict[str, Any] = {"img_size": image_size} if fixed else {}
-    options |= {"num_classes": num_classes, "in_chans": channels, **(dropped or {})}
-    model = timm.create_model(name, pretrained=pretrained, **options)
+    if timm.get_pretrained_cfg(name).fixed_input_size:
+        settings["img_size"] = image_size
+    model = timm.create_model(name, **settings)
     assert isinstance(model, nn.Module)
     return model
 
 
-EMBEDDING = 256
-"""Outputs of the backbone where further numbers join it before the head."""
-
-
-class WithFeatures(nn.Module):
-    """A backbone whose embedding and an embedding of further numbers go into one linear head."""
-
-    def __init__(self, backbone: nn.Module, num_features: int, num_classes: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        self.features = nn.Sequential(nn.Linear(num_features, EMBEDDING // 4), nn.SiLU())
-        self.head = nn.Linear(EMBEDDING + EMBEDDING // 4, num_classes)
-
-    def forward(self, images: Tensor, features: Tensor) -> Tensor:
-        """(images, channels, height, width) and (images, features) -> (images, classes) logits."""
-        joined = [nn.functional.silu(self.backbone(images)), self.features(features)]
-        logits: Tensor = self.head(torch.cat(joined, dim=1))
-        return logits
-
-
-def _build_torchvision(name: str, num_classes: int, *, image_size: int, pretrained: bool) -> nn.Module:
+def _build_torchvision(
+    architecture: Architecture, outputs: int, *, image_size: tuple[int, int], pretrained: bool
+) -> nn.Module:
+    name = architecture.backbone.removeprefix("torchvision/")
     if name not in torchvision.models.list_models(module=torchvision.models):
         raise ValueError(f"torchvision {torchvision.__version__} has no classification model {name}.")
-    options: dict[str, Any] = {"image_size": image_size} if name.startswith("vit_") else {}
+    if not outputs:
+        raise ValueError(f"pool = {architecture.pool!r} needs a timm backbone, not {architecture.backbone}.")
+    options: dict[str, Any] = {"image_size": image_size[0]} if name.startswith("vit_") else {}
     if name in ("googlenet", "inception_v3"):
         # The auxiliary heads only helped before BatchNorm; without them training and inference see one output.
         options |= {"aux_logits": False} | ({} if pretrained else {"init_weights": True})
     model = torchvision.models.get_model(name, weights="DEFAULT" if pretrained else None, **options)
-    return _replace_head(model, num_classes)
+    model = _replace_head(model, outputs)
+    return model if architecture.channels == 3 else _replace_stem(model, architecture.channels)
+
+
+EMBEDDING = 512
+"""Outputs of the backbone where something other than a linear head comes after it."""
+COSINE_SCALE = 30.0
+"""Logits of a cosine head are this times a cosine."""
+
+
+class Composed(nn.Module):
+    """A backbone with what an architecture puts around it: pooling, further numbers beside the image, a cosine head.
+
+    `width`: channels of the backbone's maps of features where these are pooled here; 0: it gives an embedding itself.
+    """
+
+    def __init__(self, backbone: nn.Module, architecture: Architecture, *, width: int) -> None:
+        super().__init__()
+        features, cosine = architecture.num_features, architecture.head == "cosine"
+        size = width * (2 if architecture.pool == "catavgmax" else 1) if width else EMBEDDING
+        self.backbone = backbone
+        self.pool = Pool(architecture.pool, width) if width else nn.Identity()
+        self.embed: nn.Module = nn.Identity()
+        if width and (features or cosine):
+            self.embed, size = nn.Linear(size, EMBEDDING), EMBEDDING
+        if features:
+            self.features = nn.Sequential(nn.Linear(features, EMBEDDING // 4), nn.SiLU())
+            size += EMBEDDING // 4
+        self.head = (CosineHead if cosine else nn.Linear)(size, architecture.num_classes)
+
+    def forward(self, images: Tensor, features: Tensor | None = None) -> Tensor:
+        """(images, channels, height, width) and (images, features) -> (images, classes) logits."""
+        embedding = self.embed(self.pool(self.backbone(images)))
+        if features is not None:
+            embedding = torch.cat([nn.functional.silu(embedding), self.features(features)], dim=1)
+        logits: Tensor = self.head(embedding)
+        return logits
+
+
+class CosineHead(nn.Module):
+    """Logits are the cosines between the embedding and a vector for each class, times COSINE_SCALE.
+
+    The head of ArcFace (Deng et al. 2019, arXiv:1801.07698), whose margin is the loss's.
+    """
+
+    def __init__(self, size: int, num_classes: int) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(size)
+        self.weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(num_classes, size)))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(images, size) -> (images, classes)."""
+        directions = nn.functional.normalize(self.norm(embedding))
+        return COSINE_SCALE * nn.functional.linear(directions, nn.functional.normalize(self.weight))
+
+
+class Pool(nn.Module):
+    """Maps of features, (images, `width`, height, width) or channels last, become (images, `width`), or twice as many.
+
+    "gem": the generalised mean with a learned exponent (Radenović et al. 2018, arXiv:1711.02512).
+    """
+
+    def __init__(self, kind: str, width: int) -> None:
+        super().__init__()
+        self.kind, self.width = kind, width
+        if kind == "gem":
+            self.power = nn.Parameter(torch.full((1,), 3.0))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """One number a channel, of catavgmax two."""
+        flat = maps.flatten(2) if maps.shape[1] == self.width else maps.flatten(1, 2).transpose(1, 2)
+        if self.kind == "gem":
+            return flat.float().clamp(min=1e-6).pow(self.power).mean(2).pow(1 / self.power)
+        if self.kind == "catavgmax":
+            return torch.cat([flat.mean(2), flat.amax(2)], dim=1)
+        return flat.amax(2) if self.kind == "max" else flat.mean(2)
+
+
+@torch.inference_mode()
+def _map_width(backbone: nn.Module, architecture: Architecture, image_size: tuple[int, int]) -> int:
+    """Channels of the backbone's maps of features.
+
+    Raises:
+        ValueError: it has none, as a transformer of tokens has not.
+    """
+    training = backbone.training
+    maps = backbone.eval()(torch.zeros(1, architecture.channels, *image_size))
+    backbone.train(training)
+    if maps.ndim != 4:
+        raise ValueError(f"{architecture.backbone} has no maps of features for pool = {architecture.pool!r}.")
+    known = (backbone.num_features, getattr(backbone, "head_hidden_size", None))
+    return int(maps.shape[1] if maps.shape[1] in known else maps.shape[3])
 
 
 def _replace_stem(model: nn.Module, channels: int) -> nn.Module:
@@ -450,17 +586,11 @@ def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module
         raise ValueError(f"{path} is missing from the bundle.")
     if file_sha256(path) != spec.sha256:
         raise ValueError(f"{path} is not the file that was exported: its sha256 differs.")
-    model = build_model(
-        spec.backbone,
-        spec.num_classes,
-        image_size=spec.preprocessing.image_size,
-        channels=spec.preprocessing.channels,
-        num_features=spec.num_features,
-    )
+    model = build_model(spec.architecture, image_size=spec.preprocessing.image_size)
     try:
         model.load_state_dict(with_versions(load_file(path), model), strict=True)
     except RuntimeError as error:
-        raise ValueError(f"{path} does not fit {spec.backbone}: {error}.") from error
+        raise ValueError(f"{path} does not fit {spec.architecture.backbone}: {error}.") from error
     return model.to(device).to(memory_format=torch.channels_last).eval()
 
 
@@ -569,6 +699,8 @@ TTA: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "sigmoid": torch.sigmoid,
+    # Each logit is of P(class > k) given class > k - 1 (CORN: Shi et al. 2021, arXiv:2111.08851).
+    "corn": lambda logits: logits.sigmoid().cumprod(1),
     "identity": identity,
 }
 
@@ -600,12 +732,13 @@ def predict_probs(members: Sequence[Member], paths: Sequence[Path], **settings: 
 @torch.inference_mode()
 def iter_probs(
     members: Sequence[Member],
-    paths: Sequence[Path],
+    paths: Sequence[Any],
     *,
     features: np.ndarray | None = None,
     device: torch.device,
     batch_size: int,
     workers: int,
+    read: Callable[[Any, int], np.ndarray] = read_image,
     report: Callable[[int], object] = lambda images: None,
 ) -> Iterator[np.ndarray]:
     """Weighted mean over the members of the mean over their TTA views of the activated outputs, batch by batch.
@@ -613,16 +746,17 @@ def iter_probs(
     Args:
         paths: the images; each is read once for all members and views.
         features: (images, features) float32 for models that take them.
+        read: gives the image of one of the paths, with so many channels.
         report: called with the number of images done after every batch.
 
     Returns:
         (images of a batch, outputs) float32, in the order of `paths`.
     """
-    if not paths:
+    if not len(paths):
         raise ValueError("there is no image to predict.")
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
     weights = torch.tensor([member.weight for member in members])
-    for number, sized in enumerate(iter_batches(paths, kinds, batch_size=batch_size, workers=workers)):
+    for number, sized in enumerate(iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read)):
         inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
         rows = slice(number * batch_size, number * batch_size + len(sized[0]))
         beside = () if features is None else (torch.from_numpy(features[rows]).to(device),)

@@ -76,6 +76,18 @@ class Workspace:
             raise KitsolveError(f"the tables of {slug} are not made yet.", hint=f"run `kitsolve fetch {slug}` first.")
         return tables
 
+    def cache(self, slug: str) -> Path:
+        """Scaled train images; safe to delete."""
+        return self.root / "workspace" / "cache" / slug
+
+    def pseudo(self, slug: str, run: str) -> Path:
+        """What each fold of a run predicts for the test images: fold_K.csv, and pseudo.json, written last."""
+        return self.root / "workspace" / "pseudo" / slug / run
+
+    def reports(self, slug: str) -> Path:
+        """What `kitsolve report` writes."""
+        return self.root / "workspace" / "reports" / slug
+
     def pictures(self, slug: str) -> Path:
         """What `kitsolve show` draws."""
         return self.root / "workspace" / "pictures" / slug
@@ -146,18 +158,18 @@ def append_line(path: Path, line: str, *, header: str) -> None:
 
 
 @contextmanager
-def locked(folder: Path, *, doing: str) -> Iterator[None]:
+def locked(folder: Path, *, doing: str, waits: bool = False) -> Iterator[None]:
     """Let no second process do the same at the same time; the lock goes with its process.
 
     Raises:
-        KitsolveError: another process is at it.
+        KitsolveError: another process is at it; not where it `waits` for the other.
     """
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=-1 if waits else 0)
     except Timeout as error:
         raise KitsolveError(
             f"another process is {doing} right now.", hint="wait for it or stop it, then run the same command again."

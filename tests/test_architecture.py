@@ -13,7 +13,9 @@ FLOORS = {
     "errors": 1,
     "metrics": 1,
     "inference": 1,
+    "settings": 2,
     "config": 2,
+    "recipe": 2,
     "workspace": 2,
     "kaggle": 2,
     "remote": 1,
@@ -25,8 +27,10 @@ FLOORS = {
     "training": 5,
     "display": 7,
     "doctor": 6,
+    "reporting": 6,
     "submission": 6,
     "cli": 8,
+    "__main__": 9,
 }
 ON_KAGGLE = {"torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors", "pydicom"} | set(
     sys.stdlib_module_names

@@ -256,7 +256,7 @@ def test_a_mistake_is_one_line_with_its_repair_and_exit_code_1(ready, words, pro
     assert "Traceback" not in result.stderr
 
 
-@pytest.mark.parametrize("words", [["train"], ["trian", "shades"], ["train", "shades", "--fold", "x"], ["run", "--no"]])
+@pytest.mark.parametrize("words", [["train"], ["trian", "shades"], ["train", "shades", "--gpus", "x"], ["run", "--no"]])
 def test_a_wrong_command_line_exits_with_2(tmp_path, words):
     assert call(tmp_path, *words).exit_code == 2
 

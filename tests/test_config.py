@@ -1,7 +1,8 @@
 import pytest
 
-from kitsolve.config import read_competition, read_recipe
+from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError
+from kitsolve.recipe import read_recipe
 from kitsolve.workspace import Workspace
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from kitsolve import inference
 from kitsolve.inference import (
     TTA,
+    Architecture,
     Decoder,
     Member,
     Preprocessing,
@@ -35,7 +36,7 @@ from kitsolve.inference import (
     resize_image,
 )
 
-PREP = Preprocessing(image_size=8, mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bilinear")
+PREP = Preprocessing(image_size=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bilinear")
 LABELS = SubmissionRules("label", "sample.csv", ("a", "b", "c"))
 
 
@@ -156,12 +157,16 @@ def test_neither_batch_size_nor_order_matters(images):
     np.testing.assert_allclose(all_at_once.sum(axis=1), 1, atol=1e-6)
 
 
-def test_members_with_another_input_size_get_their_own_images_of_one_decode(images, monkeypatch):
+def test_members_with_another_input_size_get_their_own_images_of_one_decode(images):
     reads = []
-    monkeypatch.setattr(inference, "read_image", lambda path, channels: reads.append(path) or read_image(path))
-    small, large = PREP, replace(PREP, image_size=12)
+
+    def read(path, channels):
+        reads.append(path)
+        return read_image(path)
+
+    small, large = PREP, replace(PREP, image_size=(12, 12))
     members = [Member(MeanColour(), kind, "none", torch.float32, weight) for kind, weight in ((small, 1), (large, 3))]
-    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2)
+    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2, read=read)
     assert len(reads) == len(images)
     alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (small, large)]
     np.testing.assert_allclose(both, (alone[0] + 3 * alone[1]) / 4, atol=1e-6)
@@ -196,7 +201,7 @@ def test_the_dtype_follows_the_hardware_unless_the_recipe_chooses(precision, dev
 @pytest.mark.parametrize("backbone", ["timm/no_such_net", "torchvision/no_such_net", "keras/resnet18"])
 def test_an_unknown_backbone_is_refused(backbone):
     with pytest.raises(ValueError, match=r"no_such_net|must be timm"):
-        build_model(backbone, 3, image_size=32)
+        build_model(Architecture(backbone, 3), image_size=(32, 32))
 
 
 # ------------------------------------------------------------------------------------------------ submission

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kitsolve.inference import Preprocessing, build_model, normalise, read_image, resize_image
+from kitsolve.inference import Architecture, Preprocessing, build_model, normalise, read_image, resize_image
 
 GRADIENT = np.linspace(0, 255, 32, dtype=np.uint8)[None, :].repeat(24, axis=0)
 TRANSPARENT = np.dstack([GRADIENT, GRADIENT, GRADIENT, np.full_like(GRADIENT, 99)])
@@ -130,24 +130,24 @@ def test_a_damaged_dicom_is_named(tmp_path):
 @pytest.mark.parametrize("channels", [1, 2, 6])
 @pytest.mark.parametrize("backbone", ["timm/test_resnet", "torchvision/resnet18", "torchvision/googlenet"])
 def test_a_backbone_takes_any_number_of_channels(tmp_path, channels, backbone):
-    preprocessing = Preprocessing(32, (0.5,) * channels, (0.25,) * channels, "bilinear")
+    preprocessing = Preprocessing((32, 32), (0.5,) * channels, (0.25,) * channels, "bilinear")
     images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, channels), dtype=np.uint8)
     resized = torch.from_numpy(np.stack([resize_image(image, preprocessing) for image in images]))
-    model = build_model(backbone, 3, image_size=32, channels=channels).eval()
+    model = build_model(Architecture(backbone, 3, channels=channels), image_size=(32, 32)).eval()
     assert model(normalise(resized, preprocessing)).shape == (2, 3)
 
 
 def test_grey_channels_repeat_the_colours_weights():
     torch.manual_seed(0)
-    colour = build_model("torchvision/resnet18", 3, image_size=32).eval()
+    colour = build_model(Architecture("torchvision/resnet18", 3), image_size=(32, 32)).eval()
     torch.manual_seed(0)
-    grey = build_model("torchvision/resnet18", 3, image_size=32, channels=1).eval()
+    grey = build_model(Architecture("torchvision/resnet18", 3, channels=1), image_size=(32, 32)).eval()
     image = torch.rand(1, 1, 32, 32)
     torch.testing.assert_close(grey(image), colour(image.repeat(1, 3, 1, 1)), atol=1e-4, rtol=1e-4)
 
 
 def test_further_numbers_change_what_a_model_sees():
-    model = build_model("timm/test_resnet", 2, image_size=32, num_features=4).eval()
+    model = build_model(Architecture("timm/test_resnet", 2, num_features=4), image_size=(32, 32)).eval()
     images = torch.rand(3, 3, 32, 32)
     one, other = model(images, torch.zeros(3, 4)), model(images, torch.ones(3, 4))
     assert one.shape == (3, 2)
@@ -157,7 +157,7 @@ def test_further_numbers_change_what_a_model_sees():
 def test_resizing_keeps_every_channel():
     image = np.zeros((10, 12, 6), dtype=np.uint8)
     image[..., 4] = 200
-    resized = resize_image(image, Preprocessing(5, (0.5,) * 6, (0.2,) * 6, "bicubic"))
+    resized = resize_image(image, Preprocessing((5, 5), (0.5,) * 6, (0.2,) * 6, "bicubic"))
     assert resized.shape == (5, 5, 6)
     assert resized[2, 2].tolist() == [0, 0, 0, 0, 200, 0]
     assert cv2.getNumThreads() >= 0

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 # Without this albumentations asks PyPI for its newest version at import, and stalls without a network.
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
@@ -10,18 +13,45 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 import albumentations as A  # noqa: E402, N812  (A is its name everywhere in the field)
 import cv2  # noqa: E402
 
+from kitsolve.config import require_prepare  # noqa: E402
+from kitsolve.workspace import Workspace  # noqa: E402
 
-def build_augmentation(preset: str, image_size: int, channels: int = 3) -> A.Compose:
+MakeAugmentation = Callable[[tuple[int, int]], A.Compose]
+"""The transforms for images of a (height, width) in px."""
+
+
+def find_augmentation(workspace: Workspace, slug: str, augment: str, channels: int) -> MakeAugmentation:
+    """What makes the transforms of a recipe's `augment` for an image size: a preset, or the competition's own.
+
+    Its own is `augmentation(image_size)` in prepare.py, which gives a transform of albumentations, or a list of them,
+    for an image size in px (of rectangles: height, width).
+
+    Raises:
+        KitsolveError: there is no such function.
+    """
+    if augment != "prepare:augmentation":
+        return partial(build_augmentation, augment, channels=channels)
+    return partial(_build_own, require_prepare(workspace, slug, "augmentation"))
+
+
+def _build_own(augmentation: Callable[[Any], Any], size: tuple[int, int]) -> A.Compose:
+    made = augmentation(size[0] if size[0] == size[1] else size)
+    return made if isinstance(made, A.Compose) else A.Compose(made if isinstance(made, list) else [made], strict=True)
+
+
+def build_augmentation(preset: str, size: tuple[int, int], *, channels: int = 3) -> A.Compose:
     """The preset's transforms; `strict` makes a misspelt argument an error where albumentations would only warn.
 
     none: nothing. light: small shifts, scales, turns and brightness, safe for text and digits. medium: flips as well.
     heavy: the list of the winners of the melanoma contest of 2020, with which others have won since. Of other channels
-    than RGB the colours' own transforms are left out.
+    than RGB the colours' own transforms are left out, and of rectangles the transposition.
+
+    Args:
+        size: (height, width) of the images, in px.
     """
-    transforms = PRESETS[preset](image_size)
-    if channels != 3:
-        transforms = [transform for transform in transforms if not isinstance(transform, COLOUR)]
-    return A.Compose(transforms, strict=True)
+    transforms = PRESETS[preset](min(size))
+    left_out = (() if channels == 3 else COLOUR) + (() if size[0] == size[1] else (A.Transpose,))
+    return A.Compose([transform for transform in transforms if not isinstance(transform, left_out)], strict=True)
 
 
 def _none(image_size: int) -> list[A.BasicTransform]:

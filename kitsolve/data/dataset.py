@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
 import signal
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from kitsolve.data.augment import build_augmentation
+from kitsolve.data.augment import MakeAugmentation
+from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Preprocessing, read_image, resize_image
+from kitsolve.inference import place_image
 
 Key = tuple[int, int]
 """(epoch, row): what a sample and its augmentation depend on, beside the seed."""
 
-KEEP_BYTES = 256 * 1024**2
-"""Images that need no more than this, decoded and resized, are read once and then stay in the memory of a process."""
+PATIENCE_S = 300
+"""Seconds that a training waits for one batch before it names the images that the workers are at."""
 
 
 def derive_seed(*keys: int) -> int:
@@ -28,56 +31,98 @@ def derive_seed(*keys: int) -> int:
     return int(np.random.SeedSequence(keys).generate_state(1)[0])
 
 
+@dataclass(frozen=True)
+class Look:
+    """What the training makes of its images, epoch by epoch.
+
+    `sizes`: (height, width) in px, of as many equal parts of the `epochs`. In the first `ramp` epochs the share of
+    the images that are augmented grows in equal steps; in the last `off` ones it is 0.
+    """
+
+    augmentation: MakeAugmentation
+    sizes: tuple[tuple[int, int], ...]
+    epochs: int
+    ramp: int = 0
+    off: int = 0
+
+    def size(self, epoch: int) -> tuple[int, int]:
+        """The image size of an epoch."""
+        return self.sizes[min(epoch * len(self.sizes) // self.epochs, len(self.sizes) - 1)]
+
+    def strength(self, epoch: int) -> float:
+        """The share of an epoch's images that are augmented."""
+        if epoch >= self.epochs - self.off:
+            return 0.0
+        return min(1.0, (epoch + 1) / (self.ramp + 1))
+
+
 class TrainImages(Dataset[tuple[torch.Tensor, ...]]):
-    """Augmented training images by (epoch, row), each with its target and, where there are any, further numbers."""
+    """Augmented training images by (epoch, row), each with its target and, where there are any, further numbers.
+
+    `at`: (workers, 2) shared by all processes: the number of each worker's process and the row that it is at.
+    """
 
     def __init__(
         self,
-        paths: Sequence[Path],
+        images: ScaledImages,
         targets: np.ndarray,
         *,
         features: np.ndarray | None = None,
-        preprocessing: Preprocessing,
-        augment: str,
+        look: Look,
         seed: int,
     ) -> None:
-        # Arrays, not lists: reading a list changes reference counts, which copies its pages into every worker.
-        self.paths = np.array([str(path) for path in paths])
+        self.images, self.look, self.seed = images, look, seed
         self.beside = [torch.tensor(array) for array in (targets, features) if array is not None]
-        self.preprocessing = preprocessing
-        self.augmentation = build_augmentation(augment, preprocessing.image_size, preprocessing.channels)
-        self.seed = seed
-        self.keeps = len(paths) * preprocessing.channels * preprocessing.image_size**2 <= KEEP_BYTES
-        self.kept: dict[int, np.ndarray] = {}
+        self.augmentations = {size: look.augmentation(size) for size in set(look.sizes)}
+        self.at = torch.empty((0, 2), dtype=torch.long)
 
-    def read(self, row: int) -> np.ndarray:
-        """The resized image, (height, width, channels) uint8, for the caller to change."""
-        if row in self.kept:
-            return self.kept[row].copy()  # a transform may work in place
-        image = resize_image(read_image(str(self.paths[row]), self.preprocessing.channels), self.preprocessing)
-        if self.keeps:
-            self.kept[row] = image.copy()
-        return image
+    def read(self, row: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
+        """The image at the size of an epoch, (height, width, channels) uint8, for the caller to change.
+
+        Where the resizing crops, the place is drawn from `rng`.
+        """
+        prep = self.images.preprocessing
+        place = (float(rng.random()), float(rng.random())) if prep.resize == "crop" else (0.5, 0.5)
+        image = place_image(self.images.read(row), prep, place)
+        size = self.look.size(epoch)
+        if size != image.shape[:2]:
+            resized = cv2.resize(image, size[::-1], interpolation=cv2.INTER_AREA)
+            return np.asarray(resized.reshape(*size, image.shape[2]))
+        return image.copy()  # a transform may work in place
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, ...]:
         """(height, width, channels) uint8, the row's target, and its further numbers where there are any."""
         epoch, row = key
-        image = self.read(row)
+        self.report(row)
         seed = derive_seed(self.seed, epoch, row)
-        # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip and a
-        # transposition of equal probability would only ever come together.
-        self.augmentation.set_random_state(np.random.default_rng(seed), random.Random(seed))
-        return torch.from_numpy(self.augmentation(image=image)["image"]), *(array[row] for array in self.beside)
+        rng = np.random.default_rng(seed)
+        strength = self.look.strength(epoch)
+        augmented = strength == 1 or (strength > 0 and rng.random() < strength)
+        image = self.read(row, epoch, rng)
+        if augmented:
+            augmentation = self.augmentations[self.look.size(epoch)]
+            # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip
+            # and a transposition of equal probability would only ever come together.
+            augmentation.set_random_state(rng, random.Random(seed))
+            image = augmentation(image=image)["image"]
+        return torch.from_numpy(np.ascontiguousarray(image)), *(array[row] for array in self.beside)
+
+    def report(self, row: int) -> None:
+        """Say where this process is, for the words about one that dies or hangs."""
+        info = get_worker_info()
+        if info is not None:
+            self.at[info.id, 0], self.at[info.id, 1] = os.getpid(), row
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(self.paths)
+        return len(self.images.paths)
 
 
 class BatchSchedule(Sampler[list[Key]]):
-    """All batches of a training from `first_step` on; an epoch permutes the rows and leaves its remainder out.
+    """All batches of a training from `first_step` to `total_steps`; an epoch permutes the rows, its remainder left out.
 
-    With `shares`, a probability for each of the rows, an epoch draws as many rows by them instead.
+    With `shares`, a probability for each of the rows, an epoch draws as many rows by them instead. Of `world`
+    processes each gets its part of every batch.
     """
 
     def __init__(
@@ -85,29 +130,38 @@ class BatchSchedule(Sampler[list[Key]]):
         rows: np.ndarray,
         *,
         batch_size: int,
-        epochs: int,
+        total_steps: int,
         seed: int,
         first_step: int = 0,
         shares: np.ndarray | None = None,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
-        self.rows, self.epochs, self.seed, self.first_step, self.shares = rows, epochs, seed, first_step, shares
+        self.rows, self.seed, self.shares = rows, seed, shares
+        self.first_step, self.total_steps = first_step, total_steps
+        self.part = part
         self.batch_size = min(batch_size, len(rows))
         self.steps_per_epoch = len(rows) // self.batch_size
 
     def __iter__(self) -> Iterator[list[Key]]:
         """Batches of (epoch, row)."""
-        for epoch in range(self.first_step // self.steps_per_epoch, self.epochs):
-            rng = np.random.default_rng([self.seed, epoch])
-            drawn = None if self.shares is None else rng.choice(self.rows, size=len(self.rows), p=self.shares)
-            order = rng.permutation(self.rows) if drawn is None else drawn
-            skipped = max(0, self.first_step - epoch * self.steps_per_epoch)
-            for step in range(skipped, self.steps_per_epoch):
-                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield [(epoch, int(row)) for row in batch]
+        step = self.first_step
+        while step < self.total_steps:
+            epoch, first = divmod(step, self.steps_per_epoch)
+            order = self._order(epoch)
+            for number in range(first, min(self.steps_per_epoch, first + self.total_steps - step)):
+                batch = order[number * self.batch_size : (number + 1) * self.batch_size]
+                yield [(epoch, int(row)) for row in batch[self.part[0] :: self.part[1]]]
+                step += 1
+
+    def _order(self, epoch: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, epoch])
+        if self.shares is None:
+            return np.asarray(rng.permutation(self.rows))
+        return np.asarray(rng.choice(self.rows, size=len(self.rows), p=self.shares))
 
     def __len__(self) -> int:
         """Number of batches left."""
-        return self.steps_per_epoch * self.epochs - self.first_step
+        return self.total_steps - self.first_step
 
 
 def load_batches(
@@ -119,9 +173,10 @@ def load_batches(
     of workers changes nothing in them.
 
     Raises:
-        KitsolveError: an image cannot be read; with `hint`.
+        KitsolveError: an image cannot be read (with `hint`), or a worker died or hangs; names the image.
     """
     cv2.setNumThreads(0)  # the workers are the parallelism; cv2's own threads can deadlock after a fork
+    images.at = torch.full((workers, 2), -1).share_memory_()  # type: ignore[no-untyped-call]
     loader = DataLoader(
         images,
         batch_sampler=schedule,
@@ -129,11 +184,32 @@ def load_batches(
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
         prefetch_factor=4 if workers else None,
+        timeout=PATIENCE_S if workers else 0,
     )
     try:
         yield from loader
     except ValueError as error:  # of a worker: its whole traceback as text, the error in the last line
         raise KitsolveError(str(error).strip().splitlines()[-1].removeprefix("ValueError: "), hint) from error
+    except RuntimeError as error:
+        found = _find_lost_worker(str(error), images)
+        if found is None:
+            raise
+        raise found from error
+
+
+def _find_lost_worker(message: str, images: TrainImages) -> KitsolveError | None:
+    """What torch says of a worker that is gone or does not answer, with the image that it was at."""
+    gone = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)", message)
+    if gone is None and "timed out" not in message:
+        return None
+    numbers = {int(number) for number in re.findall(r"\d+", gone[1])} if gone else set()
+    rows = [row for number, row in images.at.tolist() if row >= 0 and (not gone or number in numbers)]
+    at = ", ".join(os.fsdecode(images.images.paths[row]) for row in rows) or "an unknown image"
+    what = f"a loading process {gone[2].strip().rstrip('.')}" if gone else f"no batch came for {PATIENCE_S} s"
+    return KitsolveError(
+        f"{what}; it was at {at}.",
+        "look at that image and at the free memory; --workers 0 loads in the main process. The same command goes on.",
+    )
 
 
 def _start_worker(_: int) -> None:

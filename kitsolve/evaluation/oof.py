@@ -102,7 +102,7 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
     for fold in sorted(train.fold.unique().tolist()):
         if run.fold_is_done(fold):
             ids = pd.Index(train.image_id[train.fold == fold])
-            outputs = _read_fold(run.fold(fold) / "oof.csv", ids, names)
+            _, outputs = read_outputs(run.fold(fold) / "oof.csv", names, ids)
             parts.append(Oof(ids, np.full(len(ids), fold, dtype=np.int64), outputs))
     if not parts:
         slug = run.competition.slug
@@ -113,15 +113,17 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
     return Oof(ids, np.concatenate([part.folds for part in parts]), _stack([part.outputs for part in parts]))
 
 
-def _read_fold(path: Path, ids: pd.Index, names: tuple[str, ...]) -> Outputs:
-    """(rows, outputs) in the order of `ids` and `names`."""
+def read_outputs(path: Path, names: tuple[str, ...], ids: pd.Index | None = None) -> tuple[pd.Index, Outputs]:
+    """What `write_oof` wrote: the ids, in the order of `ids` where it is given, and (rows, outputs) by `names`."""
     if len(names) > WIDE:
         table = pd.read_csv(path, dtype={"image_id": str, "output": str, "prob": "float32"}, keep_default_na=False)
+        ids = pd.Index(table.image_id.unique()) if ids is None else ids
         rows, columns = ids.get_indexer(table.image_id), pd.Index(names).get_indexer(table.output)
-        return csr_array((table.prob.to_numpy(), (rows, columns)), shape=(len(ids), len(names)))
+        return ids, csr_array((table.prob.to_numpy(), (rows, columns)), shape=(len(ids), len(names)))
     dtypes = {PROB + name: "float32" for name in names} | {"image_id": str}
-    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False)
-    return np.asarray(table.set_index("image_id").loc[ids, [PROB + name for name in names]])
+    table = pd.read_csv(path, dtype=dtypes, keep_default_na=False).set_index("image_id")
+    ids = table.index if ids is None else ids
+    return ids, np.asarray(table.loc[ids, [PROB + name for name in names]])
 
 
 def _stack(parts: list[Outputs]) -> Outputs:

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -16,9 +17,13 @@ from typing import Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from kitsolve.config import Competition, Recipe, read_competition, read_recipe
+from kitsolve.config import Competition, read_competition
 from kitsolve.errors import KitsolveError, nearest
+from kitsolve.recipe import Recipe, read_recipe
 from kitsolve.workspace import Workspace, read_json, write_json
+
+ALL = -1
+"""The fold that trains on all rows and validates none."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +54,32 @@ class Run:
 
     def fold(self, fold: int) -> Path:
         """The folder of one fold."""
-        return self.folder / f"fold_{fold}"
+        return self.folder / f"fold_{name_fold(fold)}"
 
     def lock(self, fold: int) -> Path:
         """The lock of one fold: two processes may train two folds of a run, but not the same one."""
-        return self.folder.parent / ".locks" / f"{self.name}-fold_{fold}"
+        return self.folder.parent / ".locks" / f"{self.name}-fold_{name_fold(fold)}"
 
     def fold_is_done(self, fold: int) -> bool:
         """Whether the fold has its best state_dict and OOF; fold.json is written last."""
         return (self.fold(fold) / "fold.json").is_file()
+
+
+def name_fold(fold: int) -> str:
+    """The fold in names and words."""
+    return "all" if fold == ALL else str(fold)
+
+
+def parse_folds(names: Sequence[str] | None) -> list[int]:
+    """The folds of their names; none: all that have validation rows.
+
+    Raises:
+        KitsolveError: neither a number nor "all".
+    """
+    odd = [name for name in names or () if name != "all" and not name.isdecimal()]
+    if odd:
+        raise KitsolveError(f"{odd[0]!r} is no fold.", hint="take a number from 0 on, or all.")
+    return [ALL if name == "all" else int(name) for name in names or ()]
 
 
 @dataclass(frozen=True)
@@ -87,7 +109,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
     named = workspace.runs(wanted.slug) / (wanted.run_name or "")
     existing = read_run(named) if wanted.run_name and (named / "run.json").is_file() and not force else None
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
-    settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug))
+    settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug, recipe))
     if existing is not None:
         if existing.settings != settings:
             raise KitsolveError(
@@ -118,7 +140,7 @@ def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
         for key, value in old.items():
             if value != new[key]:
                 return f"{key}: {value!r}, not {new[key]!r}"
-    return "train.csv or folds.csv"
+    return "train.csv, folds.csv or pseudo-labels"
 
 
 def record_run(run: Run) -> None:
@@ -153,14 +175,22 @@ def _git_commit() -> str | None:
     return found.stdout.strip()
 
 
-def _tables_sha256(workspace: Workspace, slug: str) -> str:
-    """Changes with any row, label or fold.
+def _tables_sha256(workspace: Workspace, slug: str, recipe: Recipe) -> str:
+    """Changes with any row, label, pseudo-label or fold.
 
     Raises:
         KitsolveError: `kitsolve fetch` has not finished.
     """
     tables = workspace.finished_tables(slug)
     content = b"".join((tables / name).read_bytes() for name in ("train.csv", "folds.csv"))
+    if recipe.pseudo:
+        marker = workspace.pseudo(slug, recipe.pseudo) / "pseudo.json"
+        if not marker.is_file():
+            raise KitsolveError(
+                f"there are no pseudo-labels of run {recipe.pseudo}.",
+                hint=f"run `kitsolve pseudo {slug} {recipe.pseudo}`.",
+            )
+        content += marker.read_bytes()
     return hashlib.sha256(content).hexdigest()
 
 
@@ -227,7 +257,7 @@ def find_run(workspace: Workspace, slug: str, name: str | None = None) -> Run:
 def summarise_run(run: Run) -> dict[str, object]:
     """A line of `kitsolve runs`."""
     cv = read_json(run.folder / "score.json") if run.finished else {}
-    done = sum(1 for _ in run.folder.glob("fold_*/fold.json"))
+    done = sum(1 for _ in run.folder.glob("fold_[0-9]*/fold.json"))
     return {
         "run": run.name,
         "recipe": run.recipe_name,

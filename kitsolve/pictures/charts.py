@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -128,6 +128,21 @@ def draw_histogram(values: NDArray[np.float64], heading: Heading, *, name: str) 
         if count:
             top = min(y.place(count), BOTTOM - 1)
             draw.rectangle((x.place(start) + 1, top, x.place(end) - 1, BOTTOM - 1), fill=ACCENT)
+    return picture
+
+
+def draw_curve(
+    x: NDArray[np.float64], y: NDArray[np.float64], heading: Heading, *, names: tuple[str, str], mark: float
+) -> Image.Image:
+    """A line through points of rising `x`, and an upright one at `mark`."""
+    room = 0.04 * float(np.ptp(y)) or 1.0
+    across = Axis(float(x[0]), float(x[-1]), 0, WIDTH - MARGIN, names[0])
+    up = Axis(float(y.min()) - room, float(y.max()) + room, BOTTOM, HEADER + 40, names[1])
+    across = replace(across, start=_left_of(up))
+    picture, draw = start_picture(BOTTOM + 76 + MARGIN, heading)
+    draw_axes(draw, across, up)
+    draw.line((across.place(mark), up.start, across.place(mark), up.end), fill=FAINT, width=2)
+    draw.line([(across.place(one), up.place(other)) for one, other in zip(x, y, strict=True)], fill=ACCENT, width=4)
     return picture
 
 

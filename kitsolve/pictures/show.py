@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kitsolve.config import Recipe, read_competition
-from kitsolve.data.dataset import TrainImages
+from kitsolve.config import read_competition
+from kitsolve.data.augment import find_augmentation
+from kitsolve.data.cache import ScaledImages, encode_paths
+from kitsolve.data.dataset import Look, TrainImages
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
-from kitsolve.inference import Preprocessing, read_image
+from kitsolve.inference import Preprocessing, read_image, resize_image
 from kitsolve.pictures.charts import Bar, draw_bars, draw_histogram, draw_scatter
 from kitsolve.pictures.drawing import Heading, draw_grid, readable, readable_names
 from kitsolve.pictures.summary import (
@@ -30,6 +32,7 @@ from kitsolve.pictures.summary import (
     row_labels,
     size_range,
 )
+from kitsolve.recipe import Recipe
 from kitsolve.workspace import Workspace, write_whole
 
 IMAGES, BARS, MEASURED, AUGMENTED, VARIANTS, EXPLAINED = 48, 40, 2000, 6, 7, 10
@@ -64,8 +67,8 @@ def show(workspace: Workspace, slug: str, *, recipe: Recipe, seed: int = 0) -> S
         pictures = {
             "train": draw_train(train, seed=seed),
             "classes": draw_classes(train),
-            "sizes": draw_sizes(train, sizes, image_size=recipe.image_size),
-            "augmented": draw_augmented(train, recipe, seed=seed),
+            "sizes": draw_sizes(train, sizes, image_size=recipe.size),
+            "augmented": draw_augmented(workspace, train, recipe, seed=seed),
         }
     files = {name: workspace.pictures(slug) / f"{name}.png" for name in pictures}
     for name, picture in pictures.items():
@@ -168,29 +171,31 @@ def draw_classes(train: TrainSet) -> Image.Image:
     return draw_bars(bars, Heading(title, f"{train.content}{note}"), rest=rest)
 
 
-def draw_sizes(train: TrainSet, sizes: NDArray[np.int64], *, image_size: int) -> Image.Image:
+def draw_sizes(train: TrainSet, sizes: NDArray[np.int64], *, image_size: tuple[int, int]) -> Image.Image:
     """Width against height."""
     which = "all" if len(sizes) == len(train.paths) else "a sample of"
     kinds = len(np.unique(sizes, axis=0))
     different = f"{kinds:,} different sizes" if kinds > 1 else "one size"
-    seen = f"the model sees {image_size:,} x {image_size:,} px"
+    seen = f"the model sees {image_size[1]:,} x {image_size[0]:,} px"
     return draw_scatter(
         sizes, Heading(train.competition.title, f"{which} {len(sizes):,} train images  ·  {different}  ·  {seen}")
     )
 
 
-def draw_augmented(train: TrainSet, recipe: Recipe, *, seed: int) -> Image.Image:
+def draw_augmented(workspace: Workspace, train: TrainSet, recipe: Recipe, *, seed: int) -> Image.Image:
     """A few images as the model sees them, each with what the recipe's augmentation makes of it."""
     rows = choose_rows(train.targets, AUGMENTED, seed=seed)
     channels = train.competition.image.channels
-    # Mean and standard deviation are for the device: these images stay as they are before that.
-    preprocessing = Preprocessing(recipe.image_size, (0.0,) * channels, (1.0,) * channels, "bicubic")
-    paths = [train.paths[row] for row in rows]
-    images = TrainImages(paths, np.zeros(len(rows)), preprocessing=preprocessing, augment=recipe.augment, seed=seed)
+    # Mean and standard deviation are for the device, but for the bars of a letterbox.
+    preprocessing = Preprocessing(recipe.size, (0.45,) * channels, (1.0,) * channels, "bicubic", recipe.resize)
+    paths = encode_paths([str(train.paths[row]) for row in rows])
+    augmentation = find_augmentation(workspace, train.competition.slug, recipe.augment, channels)
+    look = Look(augmentation, (recipe.size,), epochs=VARIANTS)
+    images = TrainImages(ScaledImages(paths, preprocessing), np.zeros(len(rows)), look=look, seed=seed)
     pictures: list[NDArray[Any]] = []
     for number in range(len(rows)):
         variants = [images[epoch, number][0].numpy() for epoch in range(VARIANTS)]
-        pictures += [images.read(number), *variants]
+        pictures += [resize_image(images.images.read(number), preprocessing), *variants]
     names = readable_names(train.names)
     captions = [row_labels(train, row, names) if column == 0 else [] for row in rows for column in range(VARIANTS + 1)]
     heading = Heading(

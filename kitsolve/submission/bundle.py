@@ -13,15 +13,19 @@ from kitsolve.data.fetch import link_or_copy, read_train_table
 from kitsolve.data.table import test_split
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.evaluation.runs import Run, find_run
+from kitsolve.evaluation.runs import ALL, Run, find_run, name_fold
 from kitsolve.evaluation.score import CvScore, score_blend
 from kitsolve.inference import BUNDLE_FORMAT, Bundle, Feature, ModelSpec, read_bundle, read_sample
 from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 
+PREDICTED_AT_ONCE = 32
+"""Images that go through a model together."""
+
 
 def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
-    """The bundle of the named runs, or of the newest finished one: every finished fold is a member with equal weight.
+    """The bundle of the named runs, or of the newest finished one: every finished fold is a member with equal weight,
+    and so is what was trained on all rows.
 
     bundle.json is written last; a bundle that is complete is left as it is.
 
@@ -70,11 +74,13 @@ def _members(workspace: Workspace, runs: list[Run], described: Described) -> lis
     """Run, fold and spec of every finished fold; each run has the same share in the blend."""
     members = []
     for run in runs:
-        folds = [fold for fold in described.folds if run.fold_is_done(fold)]
+        folds = [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]
         for fold in folds:
             num_features = sum(len(feature.categories) or 2 for feature in described.features)
             spec = fold_spec(run, fold, described.targets, num_features=num_features)
-            spec = replace(spec, file=f"{run.name}-fold_{fold}.safetensors", weight=1 / len(runs) / len(folds))
+            spec = replace(
+                spec, file=f"{run.name}-fold_{name_fold(fold)}.safetensors", weight=1 / len(runs) / len(folds)
+            )
             members.append((run, fold, spec))
     return members
 
@@ -112,7 +118,7 @@ def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) ->
         features=described.features,
         decoder=decoder,
         submission=rules,
-        batch_size=min(run.recipe.batch_size for run in runs),
+        batch_size=PREDICTED_AT_ONCE,
         models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
         card=_make_card(runs, cv),
     )

@@ -17,8 +17,8 @@ from kitsolve.submission.local import submit_locally
 from kitsolve.submission.notebook import write_notebook
 from kitsolve.submission.predict import keep_or_predict
 from kitsolve.submission.rehearse import Rehearsal, require_rehearsal
+from kitsolve.training.distributed import Machine
 from kitsolve.training.fold import train_folds
-from kitsolve.training.job import Machine
 from kitsolve.workspace import Workspace
 
 

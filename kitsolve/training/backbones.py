@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import timm
 import torch
@@ -13,16 +15,32 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from tqdm import tqdm
 
-from kitsolve.config import Recipe
+from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.inference import CV2_INTERPOLATION, Preprocessing, WithFeatures, build_model, with_versions
+from kitsolve.evaluation.runs import Run, name_fold
+from kitsolve.inference import CV2_INTERPOLATION, Architecture, Composed, Preprocessing, build_model, with_versions
+from kitsolve.recipe import Recipe
+from kitsolve.training.optim import find_head
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def build_backbone(recipe: Recipe, num_classes: int, *, channels: int = 3, num_features: int = 0) -> nn.Module:
-    """The recipe's backbone with a new head, pretrained as it says; one forward pass proves the image size.
+def find_architecture(recipe: Recipe, targets: Targets, *, channels: int = 3, num_features: int = 0) -> Architecture:
+    """The recipe's backbone with a head for the targets."""
+    return Architecture(
+        backbone=recipe.backbone,
+        num_classes=len(targets.output_names),
+        channels=channels,
+        num_features=num_features,
+        pool=recipe.pool,
+        head="cosine" if recipe.loss == "arcface" else "linear",
+    )
+
+
+def build_backbone(recipe: Recipe, architecture: Architecture) -> nn.Module:
+    """The recipe's model with a new head, pretrained as it says; one forward pass proves the image sizes.
 
     Raises:
         KitsolveError: an unknown name, weights that cannot be had, an image size that the backbone refuses.
@@ -31,12 +49,9 @@ def build_backbone(recipe: Recipe, num_classes: int, *, channels: int = 3, num_f
     weights = Path(recipe.pretrained).expanduser() if isinstance(recipe.pretrained, str) else None
     try:
         model = build_model(
-            recipe.backbone,
-            num_classes,
-            image_size=recipe.image_size,
-            channels=channels,
-            num_features=num_features,
-            pretrained=recipe.pretrained is True,
+            architecture,
+            image_size=recipe.size,
+            pretrained=recipe.pretrained is True and recipe.init_from is None,
             dropped=_dropped(recipe),
         )
     except (OSError, RuntimeError) as error:  # the hub's errors are OSErrors; a wrong URL or checksum a RuntimeError
@@ -46,17 +61,21 @@ def build_backbone(recipe: Recipe, num_classes: int, *, channels: int = 3, num_f
         ) from error
     except (ValueError, AssertionError, TypeError) as error:
         raise _refused(recipe, error) from error
-    backbone = model.backbone if isinstance(model, WithFeatures) else model
+    backbone = model.backbone if isinstance(model, Composed) else model
     _regularise(backbone, recipe)
-    _prove_image_size(backbone, recipe, channels)
+    for size in {recipe.size, *((side, side) for side in recipe.train_sizes)}:
+        _prove_image_size(backbone, recipe, size, architecture.channels)
     if weights is not None:
         load_pretrained(backbone, weights)
+    if recipe.dropout_samples > 1:
+        _drop_several(model, recipe)
     return model
 
 
 def _dropped(recipe: Recipe) -> dict[str, float]:
     """timm's arguments for dropout and stochastic depth; none where the recipe has none."""
-    given = {"drop_rate": recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
+    several = recipe.dropout_samples > 1  # their dropout is the training's own
+    given = {"drop_rate": 0.0 if several else recipe.drop_rate, "drop_path_rate": recipe.drop_path_rate}
     dropped = {name: rate for name, rate in given.items() if rate > 0}
     if dropped and recipe.backbone.startswith("torchvision/"):
         raise KitsolveError(
@@ -98,19 +117,22 @@ def check_backbone(backbone: str) -> None:
         )
 
 
-def _prove_image_size(model: nn.Module, recipe: Recipe, channels: int) -> None:
-    size = recipe.image_size
+def _prove_image_size(model: nn.Module, recipe: Recipe, size: tuple[int, int], channels: int) -> None:
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, channels, size, size))
+            model.eval()(torch.zeros(1, channels, *size))
     except (RuntimeError, ValueError, AssertionError) as error:
-        raise _refused(recipe, error) from error
+        raise _refused(recipe, error, size) from error
     model.train()
 
 
-def _refused(recipe: Recipe, error: Exception) -> KitsolveError:
+def _refused(recipe: Recipe, error: Exception, size: tuple[int, int] | None = None) -> KitsolveError:
+    height, width = size or recipe.size
+    shown = height if height == width else [height, width]
+    if "pool" in str(error):
+        return KitsolveError(_first_line(error), hint='take a convolutional timm backbone, or pool = "auto".')
     return KitsolveError(
-        f"backbone {recipe.backbone} refuses image_size = {recipe.image_size}: {_first_line(error)}",
+        f"backbone {recipe.backbone} refuses image_size = {shown}: {_first_line(error)}",
         hint=f"take image_size = {_own_image_size(recipe.backbone)}, the size it was made for, or another backbone.",
     )
 
@@ -143,17 +165,63 @@ def load_pretrained(model: nn.Module, path: Path) -> int:
     given: dict[str, Tensor] = (
         load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
     )
-    own = model.state_dict()
+    own, head = model.state_dict(keep_vars=True), find_head(model).state_dict(keep_vars=True)
     fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
-    lacking = [name for name in own if name not in fitting]
-    head = lacking[0].rpartition(".")[0] if lacking else ""
-    if not fitting or any(name.rpartition(".")[0] != head for name in lacking):
+    new = {id(tensor) for tensor in head.values()}
+    lacking = [name for name, tensor in own.items() if name not in fitting and id(tensor) not in new]
+    if lacking or not fitting:
         raise KitsolveError(
-            f"{path} fits {len(fitting)} of the backbone's {len(own)} tensors; first without: {lacking[0]}.",
+            f"{path} fits {len(fitting)} of the model's {len(own)} tensors; first without: {lacking[0]}.",
             hint="give the weights of the same backbone and image size.",
         )
     model.load_state_dict(with_versions(fitting, model), strict=False)
+    tqdm.write(f"{len(fitting)} of {len(own)} tensors from {path}", file=sys.stderr)
     return len(fitting)
+
+
+def load_init(model: nn.Module, run: Run, fold: int) -> None:
+    """Start from the same fold of the run that `init_from` names: another fold's has seen this one's validation rows.
+
+    Raises:
+        KitsolveError: that fold is not trained, or it is of another model.
+    """
+    assert run.recipe.init_from is not None
+    path = run.folder.parent / run.recipe.init_from / f"fold_{name_fold(fold)}" / "best.safetensors"
+    if not path.is_file():
+        raise KitsolveError(
+            f"init_from = {run.recipe.init_from!r}: there is no {path}.",
+            hint=f"see `kitsolve runs {run.competition.slug}`; it needs the same folds.",
+        )
+    load_pretrained(model, path)
+
+
+class SeveralDropouts(nn.Linear):
+    """A linear head that in training gives the logits of `samples` dropouts of its input, one after the other.
+
+    (samples * rows, outputs); the loss averages them (Inoue 2019, arXiv:1905.09788). Its tensors are the plain head's.
+    """
+
+    samples: Any
+    rate: Any
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """(rows, inputs) -> (samples * rows, outputs), outside of training (rows, outputs)."""
+        if self.training:
+            embedding = nn.functional.dropout(embedding.repeat(self.samples, 1), self.rate)
+        return super().forward(embedding)
+
+
+def _drop_several(model: nn.Module, recipe: Recipe) -> None:
+    """Let the head be a SeveralDropouts."""
+    head = find_head(model)
+    if type(head) is not nn.Linear:
+        raise KitsolveError(
+            f"dropout_samples needs a linear head; that of {recipe.backbone} is a {type(head).__name__}.",
+            hint='leave it out, or set pool = "avg".',
+        )
+    head.__class__ = SeveralDropouts
+    several = cast(SeveralDropouts, head)
+    several.samples, several.rate = recipe.dropout_samples, recipe.drop_rate
 
 
 def find_preprocessing(recipe: Recipe, channels: int = 3) -> Preprocessing:
@@ -171,7 +239,7 @@ def find_preprocessing(recipe: Recipe, channels: int = 3) -> Preprocessing:
     known = interpolation if interpolation in CV2_INTERPOLATION else "bicubic"
     if channels != 3:
         mean, std = [sum(mean) / 3] * channels, [sum(std) / 3] * channels
-    return Preprocessing(recipe.image_size, tuple(mean), tuple(std), known)
+    return Preprocessing(recipe.size, tuple(mean), tuple(std), known, recipe.resize)
 
 
 @dataclass(frozen=True)

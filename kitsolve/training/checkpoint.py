@@ -19,6 +19,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from kitsolve.training.distributed import Machine
 from kitsolve.workspace import write_whole
 
 
@@ -27,8 +28,9 @@ class TrainState:
     """All that changes while a fold trains.
 
     There is no random state and no scheduler in it: batches, augmentation, dropout and lr are functions of the seed
-    and `step`, the number of optimizer steps done. `loss_sum` adds up the losses of the running epoch; `lost_at` is the
-    first step whose loss was no number. `parts`: in how many parts a batch goes through the model.
+    and `step`, the number of optimizer steps done. `loss_sum` adds up the losses since step `epoch_start`; `lost_at` is
+    the first step whose loss was no number. `parts`: in how many parts a batch goes through the model. `cut_short`: the
+    time is over. `runner` is the model as the forward pass calls it.
     """
 
     model: nn.Module
@@ -40,7 +42,14 @@ class TrainState:
     best_score: float
     parts: int = 1
     step: int = 0
+    epoch_start: int = 0
+    cut_short: bool = False
     history: list[dict[str, Any]] = field(default_factory=list)
+    runner: nn.Module = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Alone, the model runs as it is."""
+        self.runner = self.model
 
     @property
     def evaluated(self) -> nn.Module:
@@ -53,10 +62,19 @@ class TrainState:
         return {name: module for name, module in named.items() if module is not None}
 
 
-def save_last(state: TrainState, path: Path) -> None:
-    """Write last.pt, whole or not at all; the former one stays beside it as previous.pt, and survives a full disk."""
+KEPT = ("step", "epoch_start", "cut_short", "best_score", "loss_sum", "history")
+"""What last.pt keeps beside everything with a state_dict."""
+
+
+def save_last(state: TrainState, path: Path, machine: Machine) -> None:
+    """Write last.pt, whole or not at all; the former one stays beside it as previous.pt, and survives a full disk.
+
+    Of several processes the first does.
+    """
+    if not machine.leads:
+        return
     values = {name: module.state_dict() for name, module in state.modules().items()}
-    values |= {"step": state.step, "best_score": state.best_score, "loss_sum": state.loss_sum, "history": state.history}
+    values |= {name: getattr(state, name) for name in KEPT}
     coming = path.with_name("next.pt")
     write_whole(coming, lambda file: torch.save(values, file))
     if path.is_file():
@@ -69,22 +87,24 @@ def previous_path(path: Path) -> Path:
     return path.with_name("previous.pt")
 
 
-def load_last(state: TrainState, path: Path, device: torch.device) -> None:
+def load_last(state: TrainState, path: Path, machine: Machine) -> None:
     """Bring `state` to where last.pt was written, or the one before where it is damaged; without one to the start."""
     for place in (path, previous_path(path)):
         if place.is_file():
             try:
-                return _restore(state, torch.load(place, map_location=device, weights_only=True))
+                _restore(state, torch.load(place, map_location=machine.device, weights_only=True))
+                break
             except (RuntimeError, EOFError, OSError, UnpicklingError) as error:
                 tqdm.write(f"{place} is damaged ({type(error).__name__}): going on from before it", sys.stderr)
-    return None
+    if not machine.leads:
+        state.loss_sum.zero_()  # the first process has the sum of all
 
 
 def _restore(state: TrainState, values: dict[str, Any]) -> None:
     for name, module in state.modules().items():
         module.load_state_dict(values[name])
-    state.step, state.best_score = values["step"], values["best_score"]
-    state.loss_sum, state.history = values["loss_sum"], values["history"]
+    for name in KEPT:
+        setattr(state, name, values[name])
 
 
 def save_best(model: nn.Module, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,15 +11,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 
-from kitsolve.config import Recipe
-from kitsolve.data.dataset import BatchSchedule, derive_seed
+from kitsolve.config import Competition
+from kitsolve.data.augment import find_augmentation
+from kitsolve.data.cache import ScaledImages, encode_paths
+from kitsolve.data.dataset import BatchSchedule, Look, derive_seed
 from kitsolve.data.features import fit_features
+from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.evaluation.decoding import Judge
-from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.decoding import Judge, find_judge
+from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.inference import (
+    Architecture,
     ModelSpec,
     Preprocessing,
     choose_device,
@@ -27,43 +33,68 @@ from kitsolve.inference import (
     file_sha256,
     has_bfloat16,
 )
-from kitsolve.training.backbones import find_preprocessing
+from kitsolve.recipe import Recipe
+from kitsolve.training.backbones import find_architecture, find_preprocessing
+from kitsolve.training.distributed import Machine, is_launched, join_group
 from kitsolve.training.losses import balance_classes
 from kitsolve.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Machine:
-    """What computes; on one type of device, none of it changes a result."""
+class Labelled:
+    """The train table, encoded once for all folds.
 
-    device: torch.device
-    workers: int
+    `paths`: of the images, see data.cache.ScaledImages. `learned`: see Targets. `features`: (rows, numbers) float32
+    for models that take them beside the image. `folds`: (rows,).
+    """
+
+    image_ids: pd.Index
+    paths: NDArray[np.bytes_]
+    targets: Targets
+    learned: NDArray[np.generic]
+    features: NDArray[np.float32] | None
+    folds: NDArray[np.int64]
+    judge: Judge
 
 
 @dataclass(frozen=True)
 class FoldData:
-    """The images of a competition as one fold sees them: `train` and `val` are rows of the table.
+    """The images of a competition as one fold sees them: `train` and `val` are rows.
 
-    `features`: (rows, numbers) float32 for models that take them beside the image.
+    The rows of the train table come first; where pseudo-labels are learned, those of the test table follow.
     """
 
     fold: int
-    image_ids: pd.Series
-    paths: list[Path]
+    image_ids: pd.Index
+    paths: NDArray[np.bytes_]
     targets: Targets
-    features: np.ndarray | None
-    train: np.ndarray
-    val: np.ndarray
+    learned: NDArray[np.generic]
+    features: NDArray[np.float32] | None
+    train: NDArray[np.int64]
+    val: NDArray[np.int64]
 
     @property
-    def val_paths(self) -> list[Path]:
+    def val_paths(self) -> list[str]:
         """The validation images, in the order of `val`."""
-        return [self.paths[row] for row in self.val]
+        return [os.fsdecode(path) for path in self.paths[self.val]]
 
     @property
     def num_features(self) -> int:
         """The numbers beside the image."""
         return 0 if self.features is None else self.features.shape[1]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What a recipe leaves to the machine, settled once for all folds of a run.
+
+    `cache`: the format of the cache. `epochs`: fewer than the recipe's where the time does not suffice, and then
+    perhaps a part of one.
+    """
+
+    batch_size: int
+    cache: str
+    epochs: float
 
 
 @dataclass(frozen=True)
@@ -74,32 +105,50 @@ class FoldJob:
     data: FoldData
     judge: Judge
     machine: Machine
+    settled: Settled
     seed: int
     dtype: torch.dtype
+    architecture: Architecture
     preprocessing: Preprocessing
+    look: Look
 
     @property
     def recipe(self) -> Recipe:
         """The choices."""
         return self.run.recipe
 
+    @property
+    def activation(self) -> str:
+        """What makes the logits outputs."""
+        return find_activation(self.recipe, self.data.targets)
+
+    @property
+    def images(self) -> ScaledImages:
+        """The images as files."""
+        return ScaledImages(self.data.paths, self.preprocessing)
+
     @cached_property
-    def weights(self) -> np.ndarray | None:
-        """(outputs,) float32 weights of the classes in the loss; None: all alike."""
-        targets = self.data.targets
+    def weights(self) -> torch.Tensor | None:
+        """(outputs,) float32 weights of the classes in the loss, on the device; None: all alike."""
         if self.recipe.class_weights == "none":
             return None
-        labels = targets.values if targets.activation == "softmax" else targets.learned
-        return balance_classes(labels[self.data.train], len(targets.output_names))
+        balanced = balance_classes(self._labels, len(self.data.targets.output_names))
+        return torch.from_numpy(balanced).to(self.machine.device)
 
     @cached_property
     def shares(self) -> np.ndarray | None:
         """(train rows,) how often each is drawn, so that all classes come alike often; None: each once an epoch."""
         if self.recipe.sampler == "uniform":
             return None
-        values = self.data.targets.values[self.data.train]
-        of_row = 1 / np.bincount(values)[values]
+        of_row = 1 / np.bincount(self._labels)[self._labels]
         return np.asarray(of_row / of_row.sum())
+
+    @property
+    def _labels(self) -> NDArray[np.generic]:
+        """The train rows' classes, or their sets of labels."""
+        learned = self.data.learned[self.data.train]
+        softmax = self.data.targets.activation == "softmax"
+        return learned.argmax(axis=1) if softmax and learned.ndim == 2 else learned
 
     @property
     def folder(self) -> Path:
@@ -111,28 +160,40 @@ class FoldJob:
         """What repairs an image that cannot be read."""
         return f"run `kitsolve fetch {self.run.competition.slug} --force`."
 
+    @property
+    def epochs(self) -> int:
+        """How many there are, the last one perhaps not whole."""
+        return math.ceil(self.settled.epochs)
+
     def schedule(self, first_step: int = 0) -> BatchSchedule:
-        """The batches from `first_step` on."""
-        recipe = self.recipe
+        """The batches from `first_step` on; of several processes this one's part of each."""
+        size = min(self.settled.batch_size, len(self.data.train))
         return BatchSchedule(
             self.data.train,
-            batch_size=recipe.batch_size,
-            epochs=recipe.epochs,
+            batch_size=size,
+            total_steps=max(1, round(self.settled.epochs * (len(self.data.train) // size))),
             seed=self.seed,
             first_step=first_step,
             shares=self.shares,
+            part=(self.machine.rank, self.machine.world),
         )
 
 
 def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
     """The device by name and the number of loading processes, by default what suits the device.
 
+    Of processes that torchrun started each has its own GPU.
+
     Raises:
         KitsolveError: torch cannot use that device here.
     """
     with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
         chosen = choose_device(device)
-    return Machine(chosen, choose_workers(chosen.type, os.cpu_count() or 1) if workers is None else workers)
+    rank, world = 0, 1
+    if is_launched():
+        chosen, rank, world = join_group(chosen.type)
+    cores = (os.cpu_count() or 1) // world
+    return Machine(chosen, choose_workers(chosen.type, cores) if workers is None else workers, rank, world)
 
 
 def choose_workers(device_type: str, cores: int) -> int:
@@ -140,42 +201,75 @@ def choose_workers(device_type: str, cores: int) -> int:
 
     There every process takes a core from the arithmetic: on 2 cores one of them made training 3 to 10 % slower.
     """
-    return min(8, cores // 4 if device_type == "cpu" else cores - 1)
+    return max(0, min(8, cores // 4 if device_type == "cpu" else cores - 1))
 
 
-def split_fold(workspace: Workspace, run: Run, train: pd.DataFrame, fold: int) -> FoldData:
-    """The rows of train.csv, those of `fold` for validation."""
-    raw = workspace.raw(run.competition.slug)
-    targets = encode_targets(train, run.competition, raw)
-    features = fit_features(train, run.competition.train.features)
-    return FoldData(
-        fold=fold,
-        image_ids=train.image_id,
-        paths=[raw / path for path in train.path],
+def read_labelled(workspace: Workspace, competition: Competition) -> Labelled:
+    """The train table of a competition."""
+    train = read_train_table(workspace, competition.slug)
+    raw = workspace.raw(competition.slug)
+    targets = encode_targets(train, competition, raw)
+    features = fit_features(train, competition.train.features)
+    return Labelled(
+        image_ids=pd.Index(train.image_id),
+        paths=encode_paths([f"{raw}/{path}" for path in train.path]),
         targets=targets,
+        learned=targets.learned,
         features=encode_features(train, features) if features else None,
-        train=np.flatnonzero((train.fold != fold) & targets.known),
-        val=np.flatnonzero(train.fold == fold),
+        folds=train.fold.to_numpy(dtype=np.int64),
+        judge=find_judge(workspace, competition, targets),
     )
 
 
-def plan_fold(run: Run, data: FoldData, judge: Judge, machine: Machine) -> FoldJob:
-    """Settle what the recipe leaves to the machine and the backbone.
+def split_fold(labelled: Labelled, fold: int) -> FoldData:
+    """The rows of a fold's validation, and those of the others to learn from."""
+    return FoldData(
+        fold=fold,
+        image_ids=labelled.image_ids,
+        paths=labelled.paths,
+        targets=labelled.targets,
+        learned=labelled.learned,
+        features=labelled.features,
+        train=np.flatnonzero((labelled.folds != fold) & labelled.targets.known),
+        val=np.flatnonzero(labelled.folds == fold),
+    )
+
+
+def plan_fold(
+    workspace: Workspace, run: Run, data: FoldData, judge: Judge, *, machine: Machine, settled: Settled
+) -> FoldJob:
+    """Settle what the recipe leaves to the task and the backbone.
 
     Raises:
         KitsolveError: a choice that the task does not have.
     """
-    check_choices(run.recipe, data.targets)
-    device = machine.device
+    recipe, channels = run.recipe, run.competition.image.channels
+    check_choices(recipe, data.targets)
+    if settled.batch_size % machine.world:
+        raise KitsolveError(
+            f"a batch of {settled.batch_size} cannot be divided among {machine.world} processes.",
+            hint=f"--set batch_size={settled.batch_size // machine.world * machine.world}.",
+        )
+    augmentation = find_augmentation(workspace, run.competition.slug, recipe.augment, channels)
+    sizes = tuple((size, size) for size in recipe.train_sizes) or (recipe.size,)
     return FoldJob(
         run=run,
         data=data,
         judge=judge,
         machine=machine,
-        seed=derive_seed(run.recipe.seed, data.fold),
-        dtype=choose_dtype(run.recipe.precision, device.type, has_bfloat16=has_bfloat16(device)),
-        preprocessing=find_preprocessing(run.recipe, run.competition.image.channels),
+        settled=settled,
+        seed=derive_seed(recipe.seed, data.fold if data.fold != ALL else ALL_SEED),
+        dtype=choose_dtype(recipe.precision, machine.device.type, has_bfloat16=has_bfloat16(machine.device)),
+        architecture=find_architecture(recipe, data.targets, channels=channels, num_features=data.num_features),
+        preprocessing=find_preprocessing(recipe, channels),
+        look=Look(
+            augmentation, sizes, math.ceil(settled.epochs), recipe.augment_ramp_epochs, recipe.augment_off_epochs
+        ),
     )
+
+
+ALL_SEED = 1_000_000
+"""Stands for the fold of all rows where its seed is derived."""
 
 
 def check_choices(recipe: Recipe, targets: Targets) -> None:
@@ -186,21 +280,26 @@ def check_choices(recipe: Recipe, targets: Targets) -> None:
         ("class_weights", recipe.class_weights, "balanced", single or targets.task == "multilabel"),
         ("loss", recipe.loss, "focal", targets.task != "regression"),
         ("loss", recipe.loss, "smooth_l1", targets.task in ("regression", "ordinal")),
+        ("loss", recipe.loss, "corn", targets.task == "ordinal"),
+        ("loss", recipe.loss, "arcface", single),
     ]
     for name, given, value, fits in odd:
         if given == value and not fits:
             raise KitsolveError(f"{name} = {value!r} is not for a {targets.task} task.", f"leave {name} out.")
 
 
+def find_activation(recipe: Recipe, targets: Targets) -> str:
+    """What makes the model's logits outputs: the task's way, or that of its loss."""
+    return "corn" if recipe.loss == "corn" else targets.activation
+
+
 def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -> ModelSpec:
     """The best state_dict of a fold as a member of a bundle."""
-    file = "best.safetensors"
+    file, channels = "best.safetensors", run.competition.image.channels
     return ModelSpec(
-        backbone=run.recipe.backbone,
-        num_classes=len(targets.output_names),
-        num_features=num_features,
-        activation=targets.activation,
-        preprocessing=find_preprocessing(run.recipe, run.competition.image.channels),
+        architecture=find_architecture(run.recipe, targets, channels=channels, num_features=num_features),
+        activation=find_activation(run.recipe, targets),
+        preprocessing=find_preprocessing(run.recipe, channels),
         tta=run.recipe.tta,
         precision=run.recipe.precision,
         file=file,

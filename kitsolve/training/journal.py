@@ -13,16 +13,20 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 from torchvision.utils import make_grid
 
+from kitsolve.training.distributed import Machine
 from kitsolve.workspace import write_csv
 
 
 class Journal:
-    """Writes into the folder of one fold; a context manager, so that TensorBoard's file is closed."""
+    """Writes into the folder of one fold; a context manager, so that TensorBoard's file is closed.
 
-    def __init__(self, folder: Path, *, epochs_done: int) -> None:
+    Of several processes the first does.
+    """
+
+    def __init__(self, folder: Path, machine: Machine, *, epochs_done: int) -> None:
         self.folder = folder
         # What a killed process wrote after its last checkpoint is hidden in TensorBoard.
-        self.board = SummaryWriter(str(folder), purge_step=epochs_done)
+        self.board = SummaryWriter(str(folder), purge_step=epochs_done) if machine.leads else None
 
     def __enter__(self) -> Journal:
         """Nothing to open."""
@@ -32,7 +36,8 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Flush and close TensorBoard's file."""
-        self.board.close()
+        if self.board is not None:
+            self.board.close()
 
     def write_epoch(
         self, history: list[dict[str, Any]], confusion: np.ndarray | None, class_names: tuple[str, ...]
@@ -42,6 +47,8 @@ class Journal:
         Args:
             confusion: (classes, classes) counts, true class by row; None: no picture.
         """
+        if self.board is None:
+            return
         write_csv(self.folder / "history.csv", pd.DataFrame(history))
         line = history[-1]
         for name in ("lr", "train_loss", "val_loss", "score", "images_per_s"):
@@ -55,6 +62,7 @@ class Journal:
 
         Of other channels than RGB the first is shown.
         """
+        assert self.board is not None
         shown = images[:64] if images.shape[-1] == 3 else images[:64, ..., :1]
         grid = make_grid(shown.permute(0, 3, 1, 2), nrow=8, padding=2)
         self.board.add_image("augmented", grid, 0)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, smooth_l1_loss
 
+from kitsolve.inference import COSINE_SCALE
+
 FOCUS = 2.0
 
 
@@ -21,6 +23,7 @@ def compute_loss(
     kind: str = "auto",
     smoothing: float = 0.0,
     weights: Tensor | None = None,
+    margin: float = 0.0,
 ) -> Tensor:
     """Mean loss of a batch: cross-entropy for softmax, binary cross-entropy for sigmoid, else the squared error.
 
@@ -29,12 +32,17 @@ def compute_loss(
         targets: (rows,) int64 classes for softmax, else (rows, outputs), within [0, 1] for softmax and sigmoid.
         kind: "focal" makes rows count less the better they are predicted, by (1 - p)**2 (Lin et al. 2017,
             arXiv:1708.02002); "smooth_l1" takes the distance of the activated outputs where it is large, else its
-            square.
+            square; "corn" and "arcface": see below.
         smoothing: share of every target that goes to all classes alike (softmax), or to 0.5 (sigmoid).
         weights: (outputs,) of the classes, for softmax and sigmoid.
+        margin: of arcface, in radians.
     """
     if kind == "smooth_l1":
         return smooth_l1_loss(logits.sigmoid() if activation == "sigmoid" else logits, targets.float())
+    if kind == "arcface":
+        logits = add_margin(logits, targets, margin)
+    if activation == "corn":
+        return _corn_loss(logits, targets.float())
     if activation == "softmax":
         return _softmax_loss(logits, targets, focal=kind == "focal", smoothing=smoothing, weights=weights)
     targets = targets.float()
@@ -55,6 +63,28 @@ def _softmax_loss(logits: Tensor, targets: Tensor, *, focal: bool, smoothing: fl
     probs = logits.softmax(1)
     right = probs.gather(1, targets[:, None])[:, 0] if targets.ndim == 1 else (probs * targets).sum(1)
     return (losses * (1 - right) ** FOCUS).mean()
+
+
+def add_margin(logits: Tensor, targets: Tensor, margin: float) -> Tensor:
+    """A cosine head's logits with the angle to the true class widened by `margin` (ArcFace, arXiv:1801.07698).
+
+    Of soft targets every angle is widened by its share. Beyond 180 degrees the cosine falls no further.
+    """
+    shares = targets.float() if targets.ndim == 2 else torch.nn.functional.one_hot(targets, logits.shape[1])
+    angles = (logits / COSINE_SCALE).clamp(-1 + 1e-6, 1 - 1e-6).acos()
+    return COSINE_SCALE * (angles + margin * shares).clamp(max=torch.pi).cos()
+
+
+def _corn_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Each logit learns P(class > k) on the rows of a class above k - 1 (CORN, arXiv:2111.08851).
+
+    Args:
+        targets: (rows, outputs) P(class > k); soft ones weigh the rows.
+    """
+    above = torch.cat([torch.ones_like(targets[:, :1]), targets[:, :-1]], dim=1)
+    conditional = targets / above.clamp(min=1e-6)
+    losses = binary_cross_entropy_with_logits(logits, conditional.clamp(max=1), reduction="none")
+    return (above * losses).sum() / above.sum().clamp(min=1e-6)
 
 
 def loss_of_outputs(outputs: NDArray[Any], targets: NDArray[Any], *, activation: str) -> float:
@@ -80,8 +110,3 @@ def balance_classes(targets: NDArray[Any], outputs: int) -> NDArray[np.float32]:
         return np.asarray(((len(targets) - positives) / positives).clip(min=1e-3), dtype=np.float32)
     counts = np.maximum(np.bincount(targets, minlength=outputs), 1)
     return (len(targets) / (outputs * counts)).astype(np.float32)
-
-
-def as_tensor(weights: NDArray[np.float32] | None, device: torch.device) -> Tensor | None:
-    """The weights on a device."""
-    return None if weights is None else torch.from_numpy(weights).to(device)

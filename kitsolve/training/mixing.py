@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kitsolve.config import Recipe
+from kitsolve.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -23,17 +23,20 @@ class Mix:
     box: tuple[int, int, int, int] | None = None
 
 
-def draw_mix(rng: np.random.Generator, recipe: Recipe, *, epoch: int, rows: int, size: int) -> Mix | None:
+def draw_mix(
+    rng: np.random.Generator, recipe: Recipe, *, epoch: int, epochs: int, rows: int, size: tuple[int, int]
+) -> Mix | None:
     """The mix of a batch, or None where it stays as it is.
 
     mixup: Zhang et al. 2017, arXiv:1710.09412; cutmix: Yun et al. 2019, arXiv:1905.04899. Where a recipe has both,
     each has half of the batches.
 
     Args:
-        size: of the square images, in px.
+        epochs: of the whole training.
+        size: (height, width) of the images, in px.
     """
     alphas = {name: alpha for name, alpha in (("mixup", recipe.mixup), ("cutmix", recipe.cutmix)) if alpha > 0}
-    if not alphas or epoch >= recipe.epochs - recipe.mix_off_epochs or rng.random() >= recipe.mix_prob:
+    if not alphas or epoch >= epochs - recipe.mix_off_epochs or rng.random() >= recipe.mix_prob:
         return None
     name = list(alphas)[int(rng.integers(len(alphas)))]
     kept, order = float(rng.beta(alphas[name], alphas[name])), tuple(rng.permutation(rows).tolist())
@@ -41,14 +44,16 @@ def draw_mix(rng: np.random.Generator, recipe: Recipe, *, epoch: int, rows: int,
         return Mix(kept, order)
     box = _draw_box(rng, kept, size)
     top, bottom, left, right = box
-    return Mix(1 - (bottom - top) * (right - left) / size**2, order, box)
+    return Mix(1 - (bottom - top) * (right - left) / (size[0] * size[1]), order, box)
 
 
-def _draw_box(rng: np.random.Generator, kept: float, size: int) -> tuple[int, int, int, int]:
-    """A square of the share 1 - `kept` of the area around a random point, cut off at the border."""
-    half = round(size * float(np.sqrt(1 - kept))) / 2
-    middles = rng.integers(0, size, 2)
-    (top, bottom), (left, right) = ((int(max(0, m - half)), int(min(size, m + half))) for m in middles)
+def _draw_box(rng: np.random.Generator, kept: float, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """A box of the image's form and the share 1 - `kept` of its area around a random point, cut off at the border."""
+    edges = []
+    for side in size:
+        half, middle = round(side * float(np.sqrt(1 - kept))) / 2, int(rng.integers(0, side))
+        edges += [int(max(0, middle - half)), int(min(side, middle + half))]
+    top, bottom, left, right = edges
     return top, bottom, left, right
 
 

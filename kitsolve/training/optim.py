@@ -9,9 +9,9 @@ import torch
 from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_decay, param_groups_weight_decay
 from torch import nn
 
-from kitsolve.config import Recipe
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.inference import WithFeatures
+from kitsolve.inference import Composed
+from kitsolve.recipe import Recipe
 
 MIN_LR_SHARE = 0.01
 
@@ -61,7 +61,7 @@ def _split_head(groups: list[dict[str, Any]], model: nn.Module, recipe: Recipe) 
 
 def find_head(model: nn.Module) -> nn.Module:
     """The layer that makes the logits: new in a pretrained model."""
-    if isinstance(model, WithFeatures):
+    if isinstance(model, Composed):
         return model.head
     classifier = getattr(model, "get_classifier", None)
     if classifier is not None:
@@ -77,7 +77,7 @@ def freeze_backbone(model: nn.Module, *, frozen: bool) -> None:
         tensor.requires_grad_(not frozen or id(tensor) in head)
 
 
-def lr_at(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
+def lr_at(step: int, recipe: Recipe, steps_per_epoch: int, total_steps: int = 0) -> float:
     """Linear warm-up to `recipe.lr`, then the recipe's schedule.
 
     cosine: a half cosine down to 1 % of lr (SGDR without restarts, arXiv:1608.03983). linear: down to 1 % of it.
@@ -85,9 +85,14 @@ def lr_at(step: int, recipe: Recipe, steps_per_epoch: int) -> float:
 
     Args:
         step: 0-based step of the whole training.
+        total_steps: of the whole training where it is not the recipe's epochs; its warm-up is then shorter alike.
     """
-    total = recipe.epochs * steps_per_epoch
-    warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total - 1)
+    planned = recipe.epochs * steps_per_epoch
+    total = total_steps or planned
+    warmup = recipe.warmup_epochs * steps_per_epoch * min(1.0, total / planned)
+    if recipe.warmup_share is not None:
+        warmup = recipe.warmup_share * total
+    warmup = min(round(warmup), total - 1)
     if step < warmup and recipe.schedule == "one_cycle":
         return recipe.lr * _between(0.04, 1.0, (step + 1) / (warmup + 1))
     if step < warmup:

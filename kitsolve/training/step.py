@@ -14,8 +14,9 @@ from kitsolve.data.dataset import derive_seed
 from kitsolve.errors import KitsolveError
 from kitsolve.inference import autocast, normalise
 from kitsolve.training.checkpoint import TrainState
+from kitsolve.training.distributed import gather_batch, own_part, unsynced
 from kitsolve.training.job import FoldJob
-from kitsolve.training.losses import as_tensor, compute_loss
+from kitsolve.training.losses import compute_loss
 from kitsolve.training.mixing import draw_mix, mix_images, mix_targets
 
 
@@ -46,12 +47,18 @@ def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]
         KitsolveError: not even one image fits.
     """
     while True:
-        torch.manual_seed(derive_seed(job.seed, state.step))  # dropout too is a function of the step: nothing to save
+        # Dropout too is a function of the step: nothing to save.
+        torch.manual_seed(derive_seed(job.seed, state.step) + job.machine.rank)
         state.optimizer.zero_grad()
         try:
             return add_parts(job, state, batch)
         except torch.OutOfMemoryError:
             size = -(-len(batch[0]) // state.parts)
+            if job.machine.world > 1:  # the others wait for this one's gradients
+                raise KitsolveError(
+                    f"the memory of {job.machine.device} does not hold {size} images.",
+                    hint=f"--set accumulate={2 * state.parts}, or lower batch_size.",
+                ) from None
             if size == 1:
                 raise KitsolveError(
                     f"the memory of {job.machine.device} does not hold one image of {job.recipe.image_size} px.",
@@ -64,15 +71,17 @@ def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]
 
 def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
     """The batch's mean loss; its gradient is added up."""
-    loss = torch.zeros((), device=job.machine.device)
+    machine, loss = job.machine, torch.zeros((), device=job.machine.device)
     prepared = prepare_batch(job, state, batch)
     size = -(-len(batch[0]) // state.parts)
-    for inputs, targets, *beside in zip(*(torch.split(tensor, size) for tensor in prepared), strict=True):
-        with autocast(job.machine.device, job.dtype):
-            logits = state.model(inputs, *beside)
-        part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
-        torch.autograd.backward(state.scaler.scale(part))
-        loss += part.detach()
+    parts = list(zip(*(torch.split(tensor, size) for tensor in prepared), strict=True))
+    for number, (inputs, targets, *beside) in enumerate(parts, start=1):
+        with unsynced(state.runner, last=number == len(parts)):
+            with autocast(machine.device, job.dtype):
+                logits = state.runner(inputs, *beside)
+            part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
+            torch.autograd.backward(state.scaler.scale(part))
+        loss += part.detach() / machine.world
     return loss
 
 
@@ -80,21 +89,32 @@ def prepare_batch(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> l
     """The batch on the device: normalised images, targets and further numbers, mixed where the recipe mixes."""
     images, targets, *beside = (tensor.to(job.machine.device, non_blocking=True) for tensor in batch)
     inputs = normalise(images, job.preprocessing)
-    rng = np.random.default_rng([job.seed, state.step])
-    mix = draw_mix(rng, job.recipe, epoch=len(state.history), rows=len(inputs), size=job.recipe.image_size)
+    machine = job.machine
+    mix = draw_mix(
+        np.random.default_rng([job.seed, state.step]),
+        job.recipe,
+        epoch=len(state.history),
+        epochs=job.epochs,
+        rows=len(inputs) * machine.world,
+        size=(inputs.shape[2], inputs.shape[3]),
+    )
     if mix is None:
         return [inputs, targets, *beside]
-    beside = [numbers.lerp(numbers[list(mix.order)], 1 - mix.kept) for numbers in beside]
-    return [mix_images(inputs, mix), mix_targets(targets, mix, classes=len(job.data.targets.output_names)), *beside]
+    inputs, targets, *beside = (gather_batch(tensor, machine) for tensor in (inputs, targets, *beside))
+    mixed = [mix_images(inputs, mix), mix_targets(targets, mix, classes=len(job.data.targets.output_names))]
+    mixed += [numbers.lerp(numbers[list(mix.order)], 1 - mix.kept) for numbers in beside]
+    return [own_part(tensor, machine) for tensor in mixed]
 
 
 def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
-    """The recipe's loss of a part of a batch."""
+    """The recipe's loss of a part of a batch; of several dropouts of its rows the mean."""
+    copies = len(logits) // len(targets)
     return compute_loss(
         logits.float(),
-        targets,
-        activation=job.data.targets.activation,
+        targets.repeat(copies, *[1] * (targets.ndim - 1)),
+        activation=job.activation,
         kind=job.recipe.loss,
         smoothing=job.recipe.label_smoothing,
-        weights=as_tensor(job.weights, logits.device),
+        weights=job.weights,
+        margin=job.recipe.margin,
     )

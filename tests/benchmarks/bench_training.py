@@ -19,12 +19,13 @@ import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 
-from kitsolve.config import Competition, Recipe
+from kitsolve.config import Competition
 from kitsolve.data.dataset import TrainImages
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import autocast, normalise
+from kitsolve.recipe import Recipe
 from kitsolve.training.checkpoint import StopRequest
 from kitsolve.training.fold import read_batches, start_training, train_epoch
 from kitsolve.training.job import FoldData, FoldJob, choose_machine, plan_fold

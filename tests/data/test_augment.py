@@ -19,7 +19,7 @@ def image():
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_keeps_shape_and_type_and_is_a_function_of_the_seed(preset, image):
-    first, again = build_augmentation(preset, 48), build_augmentation(preset, 48)
+    first, again = build_augmentation(preset, (48, 48)), build_augmentation(preset, (48, 48))
     for seed in range(20):
         result = apply(first, image, seed)
         assert result.shape == image.shape
@@ -29,7 +29,7 @@ def test_every_preset_keeps_shape_and_type_and_is_a_function_of_the_seed(preset,
 
 def test_none_changes_nothing_and_the_others_do(image):
     changed = {
-        preset: sum((apply(build_augmentation(preset, 48), image, seed) != image).any() for seed in range(20))
+        preset: sum((apply(build_augmentation(preset, (48, 48)), image, seed) != image).any() for seed in range(20))
         for preset in PRESETS
     }
     assert changed.pop("none") == 0
@@ -40,13 +40,13 @@ def test_none_changes_nothing_and_the_others_do(image):
 def test_a_misspelt_argument_is_an_error(monkeypatch):
     monkeypatch.setitem(PRESETS, "misspelt", lambda size: [A.RandomBrightnessContrast(brightnes_limit=0.2)])
     with pytest.raises(ValueError, match="brightnes_limit"):
-        build_augmentation("misspelt", 48)
+        build_augmentation("misspelt", (48, 48))
 
 
 def test_light_never_mirrors():
     corner = np.zeros((48, 48, 3), dtype=np.uint8)
     corner[4:20, 4:20] = 255
-    augmentation = build_augmentation("light", 48)
+    augmentation = build_augmentation("light", (48, 48))
     for seed in range(30):
         brightest = np.unravel_index(apply(augmentation, corner, seed)[..., 0].argmax(), (48, 48))
         assert max(brightest) < 24

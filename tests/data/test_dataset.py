@@ -1,15 +1,18 @@
+from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import write_image
 
-from kitsolve.data.dataset import BatchSchedule, TrainImages, derive_seed, load_batches
+from kitsolve.data.augment import build_augmentation
+from kitsolve.data.cache import ScaledImages, encode_paths
+from kitsolve.data.dataset import BatchSchedule, Look, TrainImages, derive_seed, load_batches
 from kitsolve.inference import Preprocessing
 
-PREP = Preprocessing(image_size=16, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
+PREP = Preprocessing(image_size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
+LOOK = Look(partial(build_augmentation, "medium"), ((16, 16),), epochs=8)
 
 
 @pytest.fixture
@@ -17,11 +20,11 @@ def images(tmp_path):
     paths = [tmp_path / f"{number}.png" for number in range(10)]
     for number, path in enumerate(paths):
         write_image(path, "grey", seed=number)
-    return TrainImages(paths, np.arange(10) % 3, preprocessing=PREP, augment="medium", seed=7)
+    return TrainImages(ScaledImages(encode_paths(paths), PREP), np.arange(10) % 3, look=LOOK, seed=7)
 
 
 def schedule(**changes):
-    return BatchSchedule(np.arange(10), **{"batch_size": 4, "epochs": 3, "seed": 5, **changes})
+    return BatchSchedule(np.arange(10), **{"batch_size": 4, "total_steps": 6, "seed": 5, **changes})
 
 
 def load(images, workers, first_step=0):
@@ -56,7 +59,7 @@ def test_an_epoch_visits_no_row_twice_and_epochs_differ(images):
 
 
 def test_a_batch_is_never_larger_than_the_rows():
-    small = schedule(batch_size=64)
+    small = schedule(batch_size=64, total_steps=3)
     assert [len(batch) for batch in small] == [10, 10, 10]
     assert len(small) == 3
 
@@ -65,28 +68,6 @@ def test_an_image_is_augmented_anew_in_every_epoch(images):
     seen = {images[(epoch, 3)][0].numpy().tobytes() for epoch in range(8)}
     assert len(seen) >= 7
     assert torch.equal(images[(2, 3)][0], images[(2, 3)][0])
-
-
-def test_images_kept_in_memory_give_the_batches_that_files_give(images):
-    first = load(images, workers=0)
-    assert len(images.kept) == 10
-    for path in images.paths:
-        Path(path).unlink()
-    assert equal(first, load(images, workers=0))
-
-
-def test_images_of_a_large_set_are_read_each_time(images, monkeypatch):
-    monkeypatch.setattr("kitsolve.data.dataset.KEEP_BYTES", 10 * 16 * 16 * 3 - 1)
-    paths = [Path(path) for path in images.paths]
-    large = TrainImages(paths, np.arange(10) % 3, preprocessing=PREP, augment="medium", seed=7)
-    assert equal(load(images, workers=0), load(large, workers=0))
-    assert not large.kept
-
-
-def test_changing_a_read_image_leaves_the_kept_one(images):
-    before = images.read(0).copy()
-    images.read(0)[:] = 0
-    assert np.array_equal(images.read(0), before)
 
 
 def test_a_sample_is_uint8_in_rows_columns_channels_with_its_target(images):
@@ -103,9 +84,9 @@ def test_the_seeds_of_different_places_differ():
 def test_balanced_shares_draw_every_class_alike_often():
     rows, values = np.arange(1000), np.array([0] * 900 + [1] * 100)
     shares = 1 / np.bincount(values)[values]
-    schedule = BatchSchedule(rows, batch_size=50, epochs=20, seed=0, shares=shares / shares.sum())
+    schedule = BatchSchedule(rows, batch_size=50, total_steps=400, seed=0, shares=shares / shares.sum())
     drawn = [values[row] for batch in schedule for _, row in batch]
     assert np.mean(drawn) == pytest.approx(0.5, abs=0.02)
     assert len(drawn) == 20 * 1000
-    later = BatchSchedule(rows, batch_size=50, epochs=20, seed=0, first_step=45, shares=shares / shares.sum())
+    later = BatchSchedule(rows, batch_size=50, total_steps=400, seed=0, first_step=45, shares=shares / shares.sum())
     assert list(later) == list(schedule)[45:]

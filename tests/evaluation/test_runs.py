@@ -1,8 +1,8 @@
 import pytest
 
-from kitsolve.config import read_recipe
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run, read_run, record_run, summarise_run
+from kitsolve.recipe import read_recipe
 from kitsolve.workspace import read_json, write_json
 
 
@@ -90,7 +90,7 @@ def test_a_named_run_refuses_other_folds(fetched):
     start(fetched, name="first")
     folds = fetched.tables("shades") / "folds.csv"
     folds.write_text(folds.read_text().replace(",1\n", ",0\n", 1))
-    with pytest.raises(KitsolveError, match=r"another train.csv or folds.csv"):
+    with pytest.raises(KitsolveError, match=r"another train.csv, folds.csv or pseudo-labels"):
         start(fetched, name="first")
 
 

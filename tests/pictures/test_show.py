@@ -5,7 +5,6 @@ import pytest
 from conftest import write_image
 from PIL import Image
 
-from kitsolve.config import read_recipe
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
 from kitsolve.pictures.charts import Axis, Bar, bar_lengths
@@ -35,6 +34,7 @@ from kitsolve.pictures.summary import (
     row_labels,
     size_range,
 )
+from kitsolve.recipe import read_recipe
 
 NAMES = ("bright", "dark", "grey")
 
@@ -109,20 +109,20 @@ def test_without_tables_the_hint_is_to_fetch(shades):
 
 
 @pytest.mark.parametrize("targets", [multilabel(), regression(np.linspace(-1, 1, 36)), regression([7.0] * 36)])
-def test_other_tasks_are_drawn_too(train, recipe, targets):
+def test_other_tasks_are_drawn_too(fetched, train, recipe, targets):
     other = replace(train, targets=targets)
-    pictures = [draw_train(other, seed=0), draw_classes(other), draw_augmented(other, recipe, seed=0)]
+    pictures = [draw_train(other, seed=0), draw_classes(other), draw_augmented(fetched, other, recipe, seed=0)]
     assert [picture.width for picture in pictures] == [WIDTH] * 3
     assert describe(other, np.array([[24, 20]]))
 
 
-def test_arrays_of_many_channels_are_drawn_too(train, recipe, tmp_path):
+def test_arrays_of_many_channels_are_drawn_too(fetched, train, recipe, tmp_path):
     paths = [tmp_path / f"{row}.npy" for row in range(36)]
     for row, path in enumerate(paths):
         np.save(path, np.random.default_rng(row).normal(size=(6, 20, 24)).astype(np.float16))
     facts = train.competition.model_copy(update={"image": train.competition.image.model_copy(update={"channels": 6})})
     other = replace(train, competition=facts, paths=paths)
-    assert draw_train(other, seed=0).width == draw_augmented(other, recipe, seed=0).width == WIDTH
+    assert draw_train(other, seed=0).width == draw_augmented(fetched, other, recipe, seed=0).width == WIDTH
 
 
 # --------------------------------------------------------------------------------------------- which rows

@@ -112,7 +112,7 @@ def test_only_a_bundle_that_was_rehearsed_is_sent(shop, monkeypatch):
     hand_in(workspace)
     assert not rehearsed, "the rehearsal that was passed counts"
     path = workspace.bundle("shades", "first") / "bundle.json"
-    path.write_text(path.read_text().replace('"batch_size": 8', '"batch_size": 4'))
+    path.write_text(path.read_text().replace('"batch_size": 32', '"batch_size": 4'))
     with pytest.raises(KitsolveError, match="the rehearsal failed: not true that it predicts the same"):
         hand_in(workspace)
     assert counts(fake) == [1, 1, 1]

@@ -5,12 +5,14 @@ import torch
 from conftest import write_image
 from safetensors.torch import save_file
 
-from kitsolve.config import Recipe, read_competition
+from kitsolve.config import read_competition
+from kitsolve.data.cache import encode_paths
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import build_model, load_member, predict_probs
+from kitsolve.inference import Architecture, build_model, load_member, predict_probs
+from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import (
     build_backbone,
     check_backbone,
@@ -19,8 +21,8 @@ from kitsolve.training.backbones import (
     load_pretrained,
 )
 from kitsolve.training.checkpoint import save_best
-from kitsolve.training.fold import start_training
-from kitsolve.training.job import FoldData, choose_machine, fold_spec, plan_fold
+from kitsolve.training.job import FoldData, Settled, choose_machine, fold_spec, plan_fold
+from kitsolve.training.start import start_training
 from kitsolve.training.step import train_step
 
 SMALLEST = {
@@ -62,12 +64,16 @@ def plan(shades, tmp_path):
         write_image(path, "grey", seed=number)
     rows = np.arange(3)
     targets = Targets("multiclass", ("x", "y", "z"), rows)
-    data = FoldData(0, pd.Series(["a", "b", "c"]), paths, targets, None, rows, rows)
+    data = FoldData(0, pd.Index(["a", "b", "c"]), encode_paths(paths), targets, targets.learned, None, rows, rows)
     competition = read_competition(shades, "shades")
     judge = find_judge(shades, competition, targets)
-    return lambda chosen: plan_fold(
-        Run(tmp_path / "run", competition, chosen, "", "", ""), data, judge, choose_machine("cpu", 0)
-    )
+
+    def make(chosen):
+        run = Run(tmp_path / "run", competition, chosen, "", "", "")
+        settled = Settled(3, "none", 1.0)
+        return plan_fold(shades, run, data, judge, machine=choose_machine("cpu", 0), settled=settled)
+
+    return make
 
 
 @pytest.mark.parametrize("backbone", SMALLEST)
@@ -75,7 +81,7 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
     job = plan(recipe(backbone, SMALLEST[backbone]))
     state = start_training(job)
     before = [tensor.detach().clone() for tensor in list(state.model.parameters())[-2:]]
-    size = job.recipe.image_size
+    size = SMALLEST[backbone]
     batch = [torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8), torch.arange(3)]
     loss = train_step(job, state, batch, lr=1e-3)
     assert torch.isfinite(loss)
@@ -83,7 +89,7 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
 
     save_best(state.evaluated, job.folder / "best.safetensors")
     member = load_member(fold_spec(job.run, 0, job.data.targets), job.folder, CPU)
-    probs = predict_probs([member], job.data.paths, device=CPU, batch_size=3, workers=1)
+    probs = predict_probs([member], job.data.val_paths, device=CPU, batch_size=3, workers=1)
     assert probs.shape == (3, 3)
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
     for name, tensor in state.evaluated.state_dict().items():
@@ -95,7 +101,7 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
 )
 def test_an_image_size_that_the_backbone_refuses_is_an_error_with_its_own_size(backbone, image_size):
     with pytest.raises(KitsolveError, match=rf"{backbone} refuses image_size = {image_size}") as caught:
-        build_backbone(recipe(backbone, image_size), 3)
+        build_backbone(recipe(backbone, image_size), Architecture(backbone, 3))
     assert "image_size = " in caught.value.hint
 
 
@@ -126,31 +132,33 @@ def test_weights_that_cannot_be_had_are_an_error_with_the_ways_out(monkeypatch):
 
     monkeypatch.setattr("kitsolve.training.backbones.build_model", unreachable)
     with pytest.raises(KitsolveError, match="cannot be had: We couldn't connect") as caught:
-        build_backbone(recipe("timm/test_resnet", pretrained=True), 3)
+        build_backbone(recipe("timm/test_resnet", pretrained=True), Architecture("timm/test_resnet", 3))
     assert "--set pretrained=false" in caught.value.hint
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
 def test_pretrained_weights_of_a_file_fill_all_but_the_head(tmp_path, suffix):
-    source = build_model("timm/test_resnet", 7, image_size=32)
+    source = build_model(Architecture("timm/test_resnet", 7), image_size=(32, 32))
     path = tmp_path / f"weights{suffix}"
     save_file(source.state_dict(), path) if suffix == ".safetensors" else torch.save(source.state_dict(), path)
-    model = build_backbone(recipe("timm/test_resnet", pretrained=str(path)), 3)
+    model = build_backbone(recipe("timm/test_resnet", pretrained=str(path)), Architecture("timm/test_resnet", 3))
     own, given = model.state_dict(), source.state_dict()
     assert [name for name in own if not torch.equal(own[name], given[name])] == ["fc.weight", "fc.bias"]
 
 
 def test_pretrained_weights_of_another_backbone_are_refused(tmp_path):
-    save_file(build_model("timm/test_vit", 3, image_size=32).state_dict(), tmp_path / "vit.safetensors")
-    with pytest.raises(KitsolveError, match="fits 0 of the backbone's"):
-        load_pretrained(build_model("timm/test_resnet", 3, image_size=32), tmp_path / "vit.safetensors")
+    path = tmp_path / "vit.safetensors"
+    save_file(build_model(Architecture("timm/test_vit", 3), image_size=(32, 32)).state_dict(), path)
+    model = build_model(Architecture("timm/test_resnet", 3), image_size=(32, 32))
+    with pytest.raises(KitsolveError, match="fits 0 of the model's"):
+        load_pretrained(model, path)
     with pytest.raises(KitsolveError, match="is no file"):
-        load_pretrained(build_model("timm/test_resnet", 3, image_size=32), tmp_path / "none.pth")
+        load_pretrained(model, tmp_path / "none.pth")
 
 
 def test_normalisation_is_the_backbones_own():
     prep = find_preprocessing(recipe("timm/vit_base_patch16_224.augreg_in21k_ft_in1k", 64))
-    assert (prep.image_size, prep.mean, prep.std) == (64, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert (prep.image_size, prep.mean, prep.std) == ((64, 64), (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert find_preprocessing(recipe("torchvision/resnet18")).mean == (0.485, 0.456, 0.406)
 
 
@@ -165,7 +173,7 @@ def test_the_list_of_backbones_knows_size_accuracy_and_licence():
 @pytest.mark.parametrize("name", ["test_vit", "test_convnext", "test_efficientnet"])
 def test_parameters_counted_without_memory_are_those_of_the_built_model(name):
     facts = next(list_backbones(f"timm/{name}"))
-    built = build_model(f"timm/{name}", 1000, image_size=160)
+    built = build_model(Architecture(f"timm/{name}", 1000), image_size=(160, 160))
     assert facts.params_m == sum(tensor.numel() for tensor in built.parameters()) / 1e6
 
 

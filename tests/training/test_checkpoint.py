@@ -12,8 +12,9 @@ from torch import nn
 from kitsolve import workspace
 from kitsolve.errors import KitsolveError
 from kitsolve.training.checkpoint import TrainState, load_last, save_best, save_last, stop_requests
+from kitsolve.training.distributed import Machine
 
-CPU = torch.device("cpu")
+MACHINE = Machine(torch.device("cpu"), workers=0)
 
 
 class FullDisk(io.FileIO):
@@ -62,9 +63,9 @@ def test_a_training_that_goes_on_ends_as_one_that_never_stopped(tmp_path):
     train(first, 3)
     first.history.append({"epoch": 0, "score": 0.5, "best": True})
     first.best_score = 0.5
-    save_last(first, tmp_path / "last.pt")
+    save_last(first, tmp_path / "last.pt", MACHINE)
     second = make_state(1)
-    load_last(second, tmp_path / "last.pt", CPU)
+    load_last(second, tmp_path / "last.pt", MACHINE)
     assert (second.step, second.best_score, second.history) == (3, 0.5, first.history)
     train(second, 3)
     assert torch.equal(weights(second), weights(whole))
@@ -73,21 +74,21 @@ def test_a_training_that_goes_on_ends_as_one_that_never_stopped(tmp_path):
 
 def test_without_a_checkpoint_a_training_starts_at_the_start(tmp_path):
     state = make_state(0)
-    load_last(state, tmp_path / "last.pt", CPU)
+    load_last(state, tmp_path / "last.pt", MACHINE)
     assert state.step == 0
 
 
 def test_a_full_disk_keeps_the_former_checkpoint(tmp_path, monkeypatch):
     state = make_state(0)
-    save_last(state, tmp_path / "last.pt")
+    save_last(state, tmp_path / "last.pt", MACHINE)
     train(state, 2)
 
     monkeypatch.setattr(workspace, "open", lambda path, mode: FullDisk(path, mode), raising=False)
     with pytest.raises(KitsolveError, match="the disk is full"):
-        save_last(state, tmp_path / "last.pt")
+        save_last(state, tmp_path / "last.pt", MACHINE)
     with pytest.raises(KitsolveError, match="the disk is full"):
         save_best(state.model, tmp_path / "last.pt")
-    load_last(state, tmp_path / "last.pt", CPU)
+    load_last(state, tmp_path / "last.pt", MACHINE)
     assert state.step == 0
     assert os.listdir(tmp_path) == ["last.pt"]
 
@@ -123,10 +124,10 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, dam
     path, state = tmp_path / "last.pt", make_state(0)
     for step in (3, 7):
         state.step = step
-        save_last(state, path)
+        save_last(state, path, MACHINE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2] if damage is None else damage)
     restored = make_state(1)
-    load_last(restored, path, torch.device("cpu"))
+    load_last(restored, path, MACHINE)
     assert restored.step == 3
     assert "last.pt is damaged" in capsys.readouterr().err
 
@@ -134,5 +135,5 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, dam
 def test_without_any_good_checkpoint_the_training_starts_anew(tmp_path):
     (tmp_path / "last.pt").write_bytes(b"no checkpoint")
     state = make_state(0)
-    load_last(state, tmp_path / "last.pt", torch.device("cpu"))
+    load_last(state, tmp_path / "last.pt", MACHINE)
     assert state.step == 0

@@ -19,6 +19,7 @@ from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
 from kitsolve.inference import load_member, predict_probs
 from kitsolve.training import fold as fold_module
 from kitsolve.training import step as step_module
+from kitsolve.training import validation as validation_module
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine, fold_spec
 from kitsolve.workspace import locked, read_json
@@ -155,8 +156,9 @@ def test_a_training_killed_around_any_write_ends_the_same(fetched, undisturbed, 
 CHILD = """
 import os, signal, sys
 from kitsolve import cli
-from kitsolve.training import checkpoint, fold
-module, name, count = {"checkpoint": checkpoint, "fold": fold}[sys.argv[1]], sys.argv[2], int(sys.argv[3])
+from kitsolve.training import checkpoint, fold, validation
+modules = {"checkpoint": checkpoint, "fold": fold, "validation": validation}
+module, name, count = modules[sys.argv[1]], sys.argv[2], int(sys.argv[3])
 number = getattr(signal, sys.argv[4])
 original, calls = getattr(module, name), []
 def counted(*arguments, **options):
@@ -177,7 +179,7 @@ def run_child(workspace, module, function, count, signal_name):
 
 @pytest.mark.parametrize(
     ("module", "function", "count"),
-    [("fold", "train_step", 4), ("fold", "write_oof", 1), ("checkpoint", "write_whole", 2)],
+    [("fold", "train_step", 4), ("validation", "write_oof", 1), ("checkpoint", "write_whole", 2)],
 )
 def test_a_process_killed_by_sigkill_and_started_again_ends_the_same(fetched, undisturbed, module, function, count):
     done = run_child(fetched, module, function, count, "SIGKILL")
@@ -286,8 +288,8 @@ def test_when_not_even_one_image_fits_it_says_what_to_do(fetched, monkeypatch):
 
 
 def test_a_training_stops_when_no_epoch_is_the_best_any_more(fetched, monkeypatch):
-    scores = iter([0.5, 0.6, 0.6, 0.6, 0.9, 0.9])
-    monkeypatch.setattr(fold_module, "score_validation", lambda job, outputs: next(scores))
+    scores = iter([0.5, 0.6, 0.6, 0.6, 0.6, 0.9])
+    monkeypatch.setattr(validation_module, "score_validation", lambda job, outputs: next(scores))
     train(fetched, "epochs=9", "patience=2")
     history = pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")
     assert history.score.tolist() == [0.5, 0.6, 0.6, 0.6]
@@ -331,7 +333,7 @@ def test_every_choice_trains(fetched, override):
 
 def test_folds_that_are_done_are_not_trained_again(fetched, monkeypatch):
     train(fetched, folds=[0])
-    monkeypatch.setattr(fold_module, "train_fold", lambda job: pytest.fail("trained again"))
+    monkeypatch.setattr(fold_module, "train_fold", lambda *_, **__: pytest.fail("trained again"))
     assert len(train(fetched, folds=[0]).folds) == 1
 
 

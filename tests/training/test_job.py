@@ -1,24 +1,21 @@
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.training.job import choose_machine, choose_workers, plan_fold, split_fold
+from kitsolve.training.job import choose_machine, choose_workers, read_labelled
+from kitsolve.training.settle import settle_fold
 
 
 @pytest.fixture
 def plan(fetched):
     """A function that plans a fold of `shades`."""
     run = open_run(fetched, Wanted("shades"))
-    train = read_train_table(fetched, "shades")
-
-    def make(fold):
-        data = split_fold(fetched, run, train, fold)
-        return plan_fold(run, data, find_judge(fetched, run.competition, data.targets), choose_machine("cpu", 0))
-
-    return make
+    labelled = read_labelled(fetched, run.competition)
+    return lambda fold: settle_fold(fetched, run, labelled, fold, machine=choose_machine("cpu", 0))
 
 
 def test_a_fold_trains_on_all_rows_but_those_that_it_validates(plan):
@@ -32,7 +29,7 @@ def test_a_row_keeps_id_path_and_target_together(plan):
     data = plan(0).data
     assert data.targets.names == ("bright", "dark", "grey")
     for row, image_id in enumerate(data.image_ids):
-        assert data.paths[row].stem == image_id
+        assert Path(os.fsdecode(data.paths[row])).stem == image_id
         assert data.targets.values[row] == int(image_id) % 3
 
 

@@ -3,13 +3,14 @@ import pandas as pd
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from kitsolve.training.distributed import Machine
 from kitsolve.training.journal import Journal, draw_confusion
 
 LINE = {"epoch": 0, "lr": 1e-3, "train_loss": 1.0, "val_loss": 0.9, "score": 0.5, "best": True, "images_per_s": 10.0}
 
 
 def test_an_epoch_is_written_to_history_and_tensorboard(tmp_path):
-    with Journal(tmp_path, epochs_done=0) as journal:
+    with Journal(tmp_path, Machine(torch.device("cpu"), 0), epochs_done=0) as journal:
         journal.write_images(torch.zeros(3, 8, 8, 3, dtype=torch.uint8))
         history = [LINE, {**LINE, "epoch": 1, "score": 0.75}]
         journal.write_epoch(history[:1], np.eye(2, dtype=np.int64), ("a", "b"))
@@ -23,7 +24,7 @@ def test_an_epoch_is_written_to_history_and_tensorboard(tmp_path):
 def test_epochs_that_are_trained_again_replace_those_of_the_killed_process(tmp_path):
     for scores in ((0.1, 0.2, 0.3), (0.5,)):
         done = 0 if len(scores) == 3 else 1
-        with Journal(tmp_path, epochs_done=done) as journal:
+        with Journal(tmp_path, Machine(torch.device("cpu"), 0), epochs_done=done) as journal:
             for number, score in enumerate(scores, start=done):
                 journal.write_epoch([{**LINE, "epoch": number, "score": score}], np.eye(2, dtype=np.int64), ("a", "b"))
     board = EventAccumulator(str(tmp_path)).Reload()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kitsolve.config import Recipe
+from kitsolve.recipe import Recipe
 from kitsolve.training.mixing import Mix, draw_mix, mix_images, mix_targets
 
 
@@ -13,7 +13,7 @@ def recipe(**choices):
 
 
 def draw(seed, *, epoch=0, **choices):
-    return draw_mix(np.random.default_rng(seed), recipe(**choices), epoch=epoch, rows=6, size=32)
+    return draw_mix(np.random.default_rng(seed), recipe(**choices), epoch=epoch, epochs=10, rows=6, size=(32, 32))
 
 
 @pytest.mark.parametrize("name", ["mixup", "cutmix"])

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from kitsolve.config import Recipe
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import build_model
+from kitsolve.inference import Architecture, build_model
+from kitsolve.recipe import Recipe
 from kitsolve.training.optim import build_optimizer, find_head, freeze_backbone, lr_at, needs_scaler
 
 RECIPE = Recipe(backbone="timm/test_resnet", epochs=4, warmup_epochs=1, lr=1e-2)
@@ -58,7 +58,7 @@ def test_only_float16_needs_a_scaler():
 
 
 def model_of(backbone="timm/test_resnet"):
-    return build_model(backbone, 3, image_size=32)
+    return build_model(Architecture(backbone, 3), image_size=(32, 32))
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb", "lion", "muon", "nadamw"])

@@ -1,0 +1,5 @@
+"""`python -m kitsolve`: the command line."""
+
+from kitsolve.cli import main
+
+main()

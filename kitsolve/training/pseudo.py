@@ -1,0 +1,158 @@
+"""`kitsolve pseudo`: what each fold of a run predicts for the test images, for a next run to learn from.
+
+Fold k's pupil learns from fold k's teacher alone, which has never seen the rows that the pupil is validated on: the CV
+score of the next run stays honest.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kitsolve.data.cache import encode_paths
+from kitsolve.data.features import fit_features
+from kitsolve.data.fetch import read_train_table
+from kitsolve.data.targets import Targets
+from kitsolve.errors import KitsolveError, translated
+from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
+from kitsolve.evaluation.runs import ALL, Run
+from kitsolve.inference import encode_features, iter_probs, load_member
+from kitsolve.training.distributed import Machine
+from kitsolve.training.job import FoldData, fold_spec, read_labelled
+from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_json
+
+
+@dataclass(frozen=True)
+class Pseudo:
+    """What was written: how many of the test images each fold's teacher is sure enough about."""
+
+    folder: str
+    test_rows: int
+    kept: dict[int, int]
+
+
+@dataclass(frozen=True)
+class TestImages:
+    """The rows of test.csv."""
+
+    image_ids: pd.Index
+    paths: NDArray[np.bytes_]
+    features: NDArray[np.float32] | None
+
+
+def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confidence: float = 0.0) -> Pseudo:
+    """Predict the test images with every fold of a run.
+
+    Args:
+        min_confidence: rows below it are left out, in [0, 1]; see `rate_confidence`.
+
+    Raises:
+        KitsolveError: a fold is missing, or a regression is asked for its confidence.
+    """
+    labelled = read_labelled(workspace, run.competition)
+    slug, targets = run.competition.slug, labelled.targets
+    if min_confidence and targets.task == "regression":
+        raise KitsolveError("a regression has no confidence.", hint="leave --min-confidence out.")
+    folds = sorted(set(labelled.folds.tolist()))
+    lacking = [fold for fold in folds if not run.fold_is_done(fold)]
+    if lacking:
+        raise KitsolveError(f"fold {lacking[0]} of {run.name} is not trained.", hint=f"run `kitsolve train {slug}`.")
+    images, folder, kept = read_test_images(workspace, run), workspace.pseudo(slug, run.name), {}
+    for fold in folds:
+        outputs = _predict(run, fold, targets, images, machine)
+        sure = np.flatnonzero(rate_confidence(outputs) >= min_confidence)
+        oof = Oof(images.image_ids[sure], np.full(len(sure), fold), outputs[sure])
+        write_oof(folder / f"fold_{fold}.csv", oof, targets.output_names)
+        kept[fold] = len(sure)
+    content = digest(*(folder / f"fold_{fold}.csv" for fold in folds))
+    tables = digest(workspace.tables(slug) / "folds.csv")
+    write_json(folder / "pseudo.json", {"folds_sha256": tables, "sha256": content, "folds": folds})
+    return Pseudo(str(folder), len(images.image_ids), kept)
+
+
+def read_test_images(workspace: Workspace, run: Run) -> TestImages:
+    """The test images as tables and raw files hold them now."""
+    slug, raw = run.competition.slug, workspace.raw(run.competition.slug)
+    test = read_csv(workspace.finished_tables(slug) / "test.csv")
+    names = run.competition.train.features
+    features = encode_features(test, fit_features(read_train_table(workspace, slug), names)) if names else None
+    return TestImages(pd.Index(test.image_id), encode_paths([f"{raw}/{path}" for path in test.path]), features)
+
+
+def _predict(run: Run, fold: int, targets: Targets, images: TestImages, machine: Machine) -> Outputs:
+    num_features = 0 if images.features is None else images.features.shape[1]
+    member = load_member(fold_spec(run, fold, targets, num_features=num_features), run.fold(fold), machine.device)
+    with translated(f"run `kitsolve fetch {run.competition.slug} --force`."):
+        batches = iter_probs(
+            [member],
+            [os.fsdecode(path) for path in images.paths],
+            features=images.features,
+            device=machine.device,
+            batch_size=64,
+            workers=max(1, machine.workers),
+        )
+        return stack_outputs(batches, targets.output_names)
+
+
+def rate_confidence(outputs: Outputs) -> NDArray[np.float64]:
+    """(rows,) the probability of the most probable class; of labels that stand alone, that of the least sure answer."""
+    rated = []
+    for _, part in iter_dense(outputs):
+        whole = part.shape[1] > 1 and np.allclose(part.sum(axis=1), 1, atol=0.01)
+        rated.append(part.max(axis=1) if whole else np.maximum(part, 1 - part).min(axis=1))
+    return np.concatenate(rated)
+
+
+def add_pseudo(workspace: Workspace, run: Run, data: FoldData) -> FoldData:
+    """The fold with the test images that its teacher is sure about, and what that says of them, to learn from.
+
+    Raises:
+        KitsolveError: there are no pseudo-labels of that run, or they were made with other folds.
+    """
+    name, slug = run.recipe.pseudo, run.competition.slug
+    assert name is not None
+    marker = workspace.pseudo(slug, name) / "pseudo.json"
+    known = read_json(marker) if marker.is_file() else None
+    if known is None or known["folds_sha256"] != digest(workspace.tables(slug) / "folds.csv"):
+        problem = f"were made with another {slug}/folds.csv" if known else "are missing"
+        raise KitsolveError(f"the pseudo-labels of run {name} {problem}.", hint=f"run `kitsolve pseudo {slug} {name}`.")
+    images = read_test_images(workspace, run)
+    teachers = known["folds"] if data.fold == ALL else [data.fold]
+    outputs, rows = _read_labels(workspace, run, teachers, images, data.targets.output_names)
+    beside, first = images.features, len(data.image_ids)
+    return replace(
+        data,
+        image_ids=data.image_ids.append(images.image_ids[rows]),
+        paths=np.concatenate([data.paths, images.paths[rows]]),
+        learned=_join_labels(data.learned, outputs),
+        features=None if data.features is None or beside is None else np.concatenate([data.features, beside[rows]]),
+        train=np.concatenate([data.train, np.arange(first, first + len(rows))]),
+    )
+
+
+def _read_labels(
+    workspace: Workspace, run: Run, teachers: list[int], images: TestImages, names: tuple[str, ...]
+) -> tuple[Outputs, NDArray[np.int64]]:
+    """The mean of the teachers' outputs for the test rows that all of them are sure about, and these rows."""
+    assert run.recipe.pseudo is not None
+    folder = workspace.pseudo(run.competition.slug, run.recipe.pseudo)
+    held = [read_outputs(folder / f"fold_{teacher}.csv", names) for teacher in teachers]
+    ids = held[0][0]
+    for others, _ in held[1:]:
+        ids = ids[ids.isin(others)]
+    total = sum(outputs[own.get_indexer(ids)] for own, outputs in held)
+    return total / np.float32(len(held)), images.image_ids.get_indexer(ids)
+
+
+def _join_labels(learned: NDArray[np.generic], outputs: Outputs) -> NDArray[np.generic]:
+    """Labels and pseudo-labels below each other: soft, but classes where there are too many outputs for that."""
+    if isinstance(outputs, csr_array):
+        return np.concatenate([learned, np.asarray(outputs.argmax(axis=1)).ravel()])
+    if learned.ndim == 1:
+        learned = np.eye(outputs.shape[1], dtype=np.float32)[learned]
+    return np.concatenate([learned.astype(np.float32), outputs.astype(np.float32)])

@@ -1,0 +1,133 @@
+"""After an epoch: the validation rows' score, by the code that Kaggle runs; after the last one the fold's OOF."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from kitsolve.data.cache import ScaledImages
+from kitsolve.errors import translated
+from kitsolve.evaluation.decoding import fit_decoder
+from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
+from kitsolve.inference import Member, iter_probs, load_member, read_image
+from kitsolve.training.checkpoint import TrainState, save_best
+from kitsolve.training.distributed import gather_outputs
+from kitsolve.training.job import FoldJob, fold_spec
+from kitsolve.training.losses import loss_of_outputs
+
+MOST_CLASSES_SHOWN = 200
+
+
+def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, images_per_s: float) -> np.ndarray | None:
+    """Score the validation rows, keep the best state_dict, add a line to the history.
+
+    Without validation rows the newest epoch counts as the best.
+
+    Args:
+        images: where the scaled images come from. What comes from a JPEG cache compares epochs well enough; the OOF
+            comes from the files.
+
+    Returns:
+        (classes, classes) counts, true class by row, predicted class by column; None where a picture of them says
+        nothing.
+    """
+    data, metric = job.data, job.judge.metric
+    outputs = predict_epoch(job, state.evaluated, images) if len(data.val) else None
+    score = math.nan if outputs is None else score_validation(job, outputs)
+    best = outputs is None or metric.is_better(score, state.best_score)
+    state.history.append(
+        {
+            "epoch": len(state.history),
+            "lr": state.optimizer.param_groups[0]["lr"],
+            "train_loss": state.loss_sum.item() / (state.step - state.epoch_start),
+            "val_loss": math.nan if outputs is None else _mean_loss(job, outputs),
+            "score": score,
+            "best": best,
+            "images_per_s": round(images_per_s, 1),
+        }
+    )
+    state.loss_sum.zero_()
+    state.epoch_start = state.step
+    if best:
+        state.best_score = score
+        if job.machine.leads:
+            save_best(state.evaluated, job.folder / "best.safetensors")
+    return None if outputs is None else _count_confusion(job, outputs)
+
+
+def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outputs:
+    """(validation rows, outputs) activated, of one view: enough to compare epochs."""
+    member = Member(model.eval(), job.preprocessing, "none", job.dtype, activation=job.activation)
+    return _predict(job, member, images)
+
+
+def predict_validation(job: FoldJob, folder: Path) -> Outputs:
+    """(validation rows, outputs) by the best state_dict, from the original files with all views, as a bundle does."""
+    spec = fold_spec(job.run, job.data.fold, job.data.targets, num_features=job.data.num_features)
+    return _predict(job, load_member(spec, folder, job.machine.device), None)
+
+
+def _predict(job: FoldJob, member: Member, images: ScaledImages | None) -> Outputs:
+    data, machine = job.data, job.machine
+    part = slice(machine.rank, None, machine.world)
+    rows: Any = data.val_paths[part] if images is None else data.val[part]
+    if not len(rows):
+        return gather_outputs(None, machine)
+    with translated(job.image_hint):
+        batches = iter_probs(
+            [member],
+            rows,
+            features=None if data.features is None else data.features[data.val[part]],
+            device=machine.device,
+            batch_size=job.settled.batch_size,
+            workers=max(1, machine.workers),
+            read=read_image if images is None else lambda row, channels: images.read(row),
+        )
+        return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
+
+
+def score_validation(job: FoldJob, outputs: Outputs) -> float:
+    """The competition's metric of the validation rows; thresholds and the like are fitted on these same rows.
+
+    It compares epochs. The CV score fits them on the other folds' rows.
+    """
+    targets = job.data.targets.scored[job.data.val]
+    with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
+        return job.judge.score(targets, outputs, fit_decoder(job.judge, targets, outputs))
+
+
+def _mean_loss(job: FoldJob, outputs: Outputs) -> float:
+    """The plain loss of the validation rows that have a known label."""
+    known = job.data.targets.known[job.data.val]
+    outputs, targets = outputs[known], job.data.targets.learned[job.data.val][known]
+    parts = [
+        (rows, loss_of_outputs(part, targets[rows], activation=job.activation)) for rows, part in iter_dense(outputs)
+    ]
+    return float(np.average([loss for _, loss in parts], weights=[len(targets[rows]) for rows, _ in parts]))
+
+
+def _count_confusion(job: FoldJob, outputs: Outputs) -> NDArray[np.int64] | None:
+    classes, targets = outputs.shape[1], job.data.targets
+    if job.activation != "softmax" or classes > MOST_CLASSES_SHOWN:
+        return None
+    known = targets.known[job.data.val]
+    confusion = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(confusion, (targets.values[job.data.val][known], outputs[known].argmax(axis=1)), 1)
+    return confusion
+
+
+def write_fold_oof(job: FoldJob) -> float | None:
+    """Write the fold's oof.csv; gives its score, None where the fold validates nothing."""
+    data = job.data
+    if not len(data.val):
+        return None
+    outputs = predict_validation(job, job.folder)
+    if job.machine.leads:
+        oof = Oof(data.image_ids[data.val], np.full(len(data.val), data.fold), outputs)
+        write_oof(job.folder / "oof.csv", oof, data.targets.output_names)
+    return score_validation(job, outputs)
