@@ -16,9 +16,13 @@ class KitsolveError(Exception):
     """
 
     def __init__(self, problem: str, hint: str) -> None:
-        super().__init__(problem)
+        super().__init__(problem, hint)  # both, so that the error survives the way from another process
         self.problem = problem
         self.hint = hint
+
+    def __str__(self) -> str:
+        """The problem."""
+        return self.problem
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
