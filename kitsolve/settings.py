@@ -79,7 +79,7 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
     return f"{key} = {first['input']!r}: {message}.", f"correct the value of {key}."
 
 
-TYPES = ("str", "LabelList")
+TYPES = ("str", "int", "LabelList")
 
 
 def _fields_at(model: type[BaseModel], where: Sequence[str]) -> Mapping[str, object]:

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from kitsolve.config import read_competition
@@ -85,3 +87,29 @@ def test_the_built_in_recipes_are_valid(tmp_path, name):
     folder.mkdir(parents=True)
     (folder / "competition.toml").write_text("")
     assert read_recipe(Workspace(tmp_path), "bare", name).backbone.startswith("timm/")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "problem"),
+    [
+        (["image_size=[224, 448]", "tta=d4"], "height and width must be equal"),
+        (["image_size=0"], "image_size = 0: must be at least 1"),
+        (["batch_size=1"], "batch_size = 1: must be at least 2"),
+        (["batch_size=many"], "batch_size = 'many'"),
+        (["dropout_samples=4"], "dropout_samples needs a drop_rate"),
+    ],
+)
+def test_choices_that_do_not_fit_together_are_named(shades, overrides, problem):
+    with pytest.raises(KitsolveError) as caught:
+        read_recipe(shades, "shades", "baseline", overrides)
+    assert problem in caught.value.problem
+
+
+def test_an_image_size_is_a_number_or_height_and_width(shades):
+    square, wide = (read_recipe(shades, "shades", "baseline", [f"image_size={size}"]).size for size in (64, [64, 96]))
+    assert (square, wide) == ((64, 64), (64, 96))
+
+
+def test_a_recipe_survives_its_way_through_json(shades):
+    recipe = read_recipe(shades, "shades", "baseline", ["train_sizes=[16, 32]", "image_size=[32, 32]"])
+    assert type(recipe).model_validate(json.loads(recipe.model_dump_json())) == recipe

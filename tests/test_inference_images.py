@@ -1,12 +1,24 @@
 """inference.py: every image that a competition may hold becomes uint8 of so many channels, or an error by name."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from kitsolve.inference import Architecture, Preprocessing, build_model, normalise, read_image, resize_image
+from kitsolve.inference import (
+    Architecture,
+    Pool,
+    Preprocessing,
+    build_model,
+    normalise,
+    place_image,
+    read_image,
+    resize_image,
+    scale_image,
+)
 
 GRADIENT = np.linspace(0, 255, 32, dtype=np.uint8)[None, :].repeat(24, axis=0)
 TRANSPARENT = np.dstack([GRADIENT, GRADIENT, GRADIENT, np.full_like(GRADIENT, 99)])
@@ -161,3 +173,79 @@ def test_resizing_keeps_every_channel():
     assert resized.shape == (5, 5, 6)
     assert resized[2, 2].tolist() == [0, 0, 0, 0, 200, 0]
     assert cv2.getNumThreads() >= 0
+
+
+SIDES = Preprocessing((20, 40), (0.5, 0.25, 0.75), (0.25, 0.25, 0.25), "bilinear")
+
+
+def half_and_half(height, width):
+    """Black at the left, white at the right."""
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    image[:, width // 2 :] = 255
+    return image
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "letterbox"])
+@pytest.mark.parametrize("size", [(20, 40), (50, 50), (30, 200), (200, 30), (7, 9)])
+def test_every_way_of_resizing_gives_the_size_and_keeps_what_is_there_already(resize, size):
+    prep = replace(SIDES, resize=resize)
+    resized = resize_image(half_and_half(*size), prep)
+    assert resized.shape == (20, 40, 3)
+    np.testing.assert_array_equal(resize_image(resized, prep), resized)
+
+
+def test_a_crop_keeps_the_middle_and_the_aspect_ratio():
+    prep = replace(SIDES, resize="crop")
+    assert scale_image(half_and_half(100, 100), prep).shape == (40, 40, 3)
+    resized = resize_image(half_and_half(100, 100), prep)
+    assert (resized[:, :19] == 0).all()
+    assert (resized[:, 21:] == 255).all()
+
+
+def test_a_crop_can_be_taken_anywhere():
+    scaled = np.arange(40, dtype=np.uint8)[:, None, None].repeat(40, axis=1).repeat(3, axis=2)
+    prep = replace(SIDES, resize="crop")
+    assert [place_image(scaled, prep, (down, 0.5))[0, 0, 0] for down in (0, 0.5, 1)] == [0, 10, 20]
+
+
+def test_a_letterbox_keeps_the_whole_image_between_bars_of_the_mean_colour():
+    resized = resize_image(half_and_half(100, 100), replace(SIDES, resize="letterbox"))
+    assert (resized[:, :10] == [128, 64, 191]).all()
+    assert (resized[:, 30:] == [128, 64, 191]).all()
+    assert (resized[:, 11:19] == 0).all()
+    assert (resized[:, 21:30] == 255).all()
+
+
+@pytest.mark.parametrize("pool", ["avg", "max", "catavgmax", "gem"])
+@pytest.mark.parametrize("head", ["linear", "cosine"])
+@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_convnext", "timm/test_mambaout"])
+def test_every_pooling_and_head_gives_logits_that_learn(backbone, pool, head):
+    model = build_model(Architecture(backbone, 5, pool=pool, head=head, num_features=2), image_size=(64, 64))
+    logits = model(torch.rand(3, 3, 64, 64), torch.rand(3, 2))
+    assert logits.shape == (3, 5)
+    logits.square().sum().backward()
+    assert all(tensor.grad is not None for tensor in model.parameters())
+
+
+def test_the_generalised_mean_lies_between_mean_and_maximum():
+    maps = torch.rand(2, 4, 3, 3)
+    mean, most, general = (Pool(kind, 4)(maps) for kind in ("avg", "max", "gem"))
+    assert ((mean < general) & (general < most)).all()
+    torch.testing.assert_close(Pool("catavgmax", 4)(maps), torch.cat([mean, most], dim=1))
+    torch.testing.assert_close(Pool("max", 4)(maps.permute(0, 2, 3, 1)), most)
+
+
+def test_cosine_logits_do_not_depend_on_the_length_of_a_class_vector():
+    model = build_model(Architecture("timm/test_resnet", 3, head="cosine"), image_size=(32, 32)).eval()
+    images = torch.rand(2, 3, 32, 32)
+    before = model(images)
+    with torch.no_grad():
+        model.head.weight.mul_(7)
+    torch.testing.assert_close(model(images), before)
+    assert before.abs().max() <= 30
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_vit", "torchvision/resnet18"])
+def test_pooling_is_refused_where_there_is_nothing_to_pool(backbone):
+    with pytest.raises(ValueError, match="pool = 'gem'"):
+        build_model(Architecture(backbone, 3, pool="gem"), image_size=(32, 32))

@@ -4,7 +4,8 @@ import albumentations as A
 import numpy as np
 import pytest
 
-from kitsolve.data.augment import PRESETS, build_augmentation
+from kitsolve.data.augment import PRESETS, build_augmentation, find_augmentation
+from kitsolve.errors import KitsolveError
 
 
 def apply(augmentation, image, seed):
@@ -57,3 +58,26 @@ def test_flips_of_equal_probability_come_independently():
     flips = A.Compose([A.Transpose(p=0.5), A.VerticalFlip(p=0.5), A.HorizontalFlip(p=0.5)], strict=True)
     views = {apply(flips, quarters, seed)[..., 0].tobytes() for seed in range(200)}
     assert len(views) == 8
+
+
+def test_rectangles_stay_rectangles():
+    wide = np.random.default_rng(0).integers(0, 256, (32, 48, 3), dtype=np.uint8)
+    augmentation = build_augmentation("heavy", (32, 48))
+    assert {apply(augmentation, wide, seed).shape for seed in range(20)} == {(32, 48, 3)}
+
+
+def test_a_competition_s_own_augmentation_gets_the_image_size(shades, image):
+    prepare = shades.competition("shades") / "prepare.py"
+    prepare.write_text(
+        "import albumentations as A\n"
+        "def augmentation(image_size):\n"
+        "    return [A.Crop(0, 0, image_size // 2, image_size // 2), A.Resize(image_size, image_size)]\n"
+    )
+    make = find_augmentation(shades, "shades", "prepare:augmentation", 3)
+    assert apply(make((48, 48)), image, 0).shape == (48, 48, 3)
+    assert not np.array_equal(apply(make((48, 48)), image, 0), image)
+
+
+def test_a_recipe_that_names_an_augmentation_that_is_not_there_says_where_to_write_it(shades):
+    with pytest.raises(KitsolveError, match="has no function augmentation"):
+        find_augmentation(shades, "shades", "prepare:augmentation", 3)

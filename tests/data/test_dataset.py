@@ -1,3 +1,7 @@
+import os
+import signal
+import time
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -5,11 +9,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import write_image
+from torch.utils.data import get_worker_info
 
 from kitsolve.data.augment import build_augmentation
-from kitsolve.data.cache import ScaledImages, encode_paths
+from kitsolve.data.cache import ScaledImages, encode_paths, open_cache
 from kitsolve.data.dataset import BatchSchedule, Look, TrainImages, derive_seed, load_batches
+from kitsolve.errors import KitsolveError
 from kitsolve.inference import Preprocessing
+from kitsolve.workspace import Workspace
 
 PREP = Preprocessing(image_size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
 LOOK = Look(partial(build_augmentation, "medium"), ((16, 16),), epochs=8)
@@ -90,3 +97,67 @@ def test_balanced_shares_draw_every_class_alike_often():
     assert len(drawn) == 20 * 1000
     later = BatchSchedule(rows, batch_size=50, total_steps=400, seed=0, first_step=45, shares=shares / shares.sum())
     assert list(later) == list(schedule)[45:]
+
+
+def look(**changes):
+    return Look(partial(build_augmentation, "medium"), **{"sizes": ((16, 16),), "epochs": 8, **changes})
+
+
+def test_the_share_of_augmented_images_rises_and_ends():
+    assert [look(ramp=3, off=2).strength(epoch) for epoch in range(8)] == [0.25, 0.5, 0.75, 1, 1, 1, 0, 0]
+    assert look().strength(0) == 1
+
+
+def test_the_sizes_have_equal_parts_of_the_epochs():
+    steps = look(sizes=((8, 8), (12, 12), (16, 16)), epochs=6)
+    assert [steps.size(epoch)[0] for epoch in range(7)] == [8, 8, 12, 12, 16, 16, 16]
+
+
+def test_images_come_at_the_size_of_their_epoch(images):
+    growing = TrainImages(images.images, np.arange(10), look=look(sizes=((8, 8), (16, 16)), epochs=2), seed=7)
+    assert [growing[(epoch, 0)][0].shape[:2] for epoch in (0, 1)] == [(8, 8), (16, 16)]
+
+
+def test_epochs_without_augmentation_show_the_image_as_it_is(images):
+    plain = TrainImages(images.images, np.arange(10), look=look(off=1), seed=7)
+    assert np.array_equal(plain[(7, 4)][0].numpy(), images.images.read(4))
+    assert not np.array_equal(plain[(6, 4)][0].numpy(), images.images.read(4))
+
+
+def test_a_crop_is_taken_from_another_place_in_every_epoch(images):
+    wide = replace(PREP, image_size=(8, 16), resize="crop")
+    look_on = Look(partial(build_augmentation, "none"), ((8, 16),), epochs=9)
+    cropped = TrainImages(ScaledImages(images.images.paths, wide), np.arange(10), look=look_on, seed=7)
+    assert len({cropped[(epoch, 0)][0].numpy().tobytes() for epoch in range(9)}) > 3
+
+
+def test_changing_an_image_leaves_the_cached_one(images, tmp_path):
+    stored = open_cache(Workspace(tmp_path), "grey", "raw", images.images, hint="")
+    cached = TrainImages(replace(images.images, cache=stored), np.arange(10) % 3, look=look(), seed=7)
+    assert equal(load(images, workers=0), load(cached, workers=2))
+    np.testing.assert_array_equal(stored.read(3), images.images.read(3))
+
+
+def test_each_process_gets_its_part_of_the_same_batches():
+    whole = list(schedule())
+    parts = [list(schedule(part=(rank, 2))) for rank in range(2)]
+    assert [[*sorted(one + other)] for one, other in zip(*parts, strict=True)] == [sorted(batch) for batch in whole]
+
+
+class Deadly(ScaledImages):
+    """Images of which one ends the process that reads it, or never comes."""
+
+    def read(self, row):
+        if row == 3 and get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL) if self.cache == "kills" else time.sleep(60)
+        return super().read(row) if self.cache is None else np.zeros((16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(("how", "words"), [("kills", "a loading process"), ("hangs", "no batch came for 2 s")])
+def test_a_worker_that_dies_or_hangs_is_named_with_its_image(images, monkeypatch, how, words):
+    monkeypatch.setattr("kitsolve.data.dataset.PATIENCE_S", 2)
+    deadly = TrainImages(Deadly(images.images.paths, PREP, how), np.arange(10), look=look(), seed=7)
+    with pytest.raises(KitsolveError, match=words) as caught:
+        load(deadly, workers=1)
+    assert "3.png" in caught.value.problem
+    assert "--workers 0" in caught.value.hint

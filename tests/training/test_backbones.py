@@ -181,3 +181,32 @@ def test_a_pattern_that_nothing_matches_names_the_nearest():
     with pytest.raises(KitsolveError, match="rsnet18") as caught:
         list_backbones("rsnet18")
     assert "timm/resnet18" in caught.value.hint
+
+
+def test_several_dropouts_average_the_loss_in_training_and_are_one_pass_after_it():
+    chosen = recipe("timm/test_resnet", drop_rate=0.5, dropout_samples=4)
+    model = build_backbone(chosen, Architecture("timm/test_resnet", 3))
+    plain = build_model(Architecture("timm/test_resnet", 3), image_size=(32, 32))
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    images = torch.rand(2, 3, 32, 32)
+    assert model.train()(images).shape == (8, 3)
+    assert model.eval()(images).shape == (2, 3)
+
+
+def test_several_dropouts_train(plan):
+    job = plan(recipe("timm/test_resnet", drop_rate=0.5, dropout_samples=4))
+    batch = [torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8), torch.arange(3)]
+    assert torch.isfinite(train_step(job, start_training(job), batch, lr=1e-3))
+
+
+@pytest.mark.parametrize("backbone", ["timm/test_vit", "torchvision/resnet18"])
+def test_a_backbone_without_maps_says_which_pooling_it_has(backbone):
+    with pytest.raises(KitsolveError, match="pool = 'gem'") as caught:
+        build_backbone(recipe(backbone, pool="gem"), Architecture(backbone, 3, pool="gem"))
+    assert "timm backbone" in caught.value.hint
+
+
+def test_every_train_size_is_proved(plan):
+    chosen = recipe("timm/test_vit", train_sizes=[32, 33])
+    with pytest.raises(KitsolveError, match="refuses image_size = "):
+        build_backbone(chosen, Architecture("timm/test_vit", 3))

@@ -1,7 +1,9 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from contextlib import nullcontext
 
 import numpy as np
@@ -15,14 +17,18 @@ from kitsolve.config import read_competition
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run
+from kitsolve.evaluation.runs import ALL, Wanted, find_run, list_runs, open_run
 from kitsolve.inference import load_member, predict_probs
+from kitsolve.submission.bundle import export_bundle
+from kitsolve.submission.predict import predict
 from kitsolve.training import fold as fold_module
 from kitsolve.training import step as step_module
 from kitsolve.training import validation as validation_module
 from kitsolve.training.fold import train_folds
-from kitsolve.training.job import choose_machine, fold_spec
-from kitsolve.workspace import locked, read_json
+from kitsolve.training.job import choose_machine, fold_spec, read_labelled
+from kitsolve.training.settle import settle_fold
+from kitsolve.training.start import start_training
+from kitsolve.workspace import Workspace, locked, read_json
 
 CPU = torch.device("cpu")
 
@@ -380,3 +386,73 @@ def test_an_image_that_vanished_after_the_fetch_is_named(fetched, workers, fold)
 @pytest.mark.parametrize("precision", ["auto", "float16", "bfloat16", "float32"])
 def test_a_gpu_trains_in_every_precision(fetched, precision):
     assert train(fetched, f"precision={precision}", folds=(0, 1), workers=2, device="cuda").pooled > 0.4
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["pool=gem"], ["pool=catavgmax", "loss=arcface"], ["loss=arcface", "mixup=0.4"],
+        ["drop_rate=0.2", "dropout_samples=3"], ["image_size=[24, 40]", "resize=letterbox"], ["resize=crop"],
+        ["train_sizes=[16, 24]"], ["cache=jpeg"], ["cache=none"], ["augment_ramp_epochs=1", "augment_off_epochs=1"],
+        ["warmup_share=0.3"], ["batch_size=auto"], ["soup=2", "epochs=2"], ["optimizer=muon"],
+    ],
+)  # fmt: skip
+def test_every_further_choice_trains_to_a_bundle_that_predicts(fetched, overrides):
+    train(fetched, *["epochs=1", *overrides], folds=())
+    bundle = export_bundle(fetched, "shades", ["first"])
+    assert len(pd.read_csv(predict(fetched, bundle))) == 7
+
+
+def test_a_compiled_model_gives_the_state_dict_of_a_plain_one(fetched, undisturbed, monkeypatch):
+    """With the backend that traces the model and then runs it as it is: the others want a compiler."""
+    compile_with = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compile_with(self, backend="eager"))
+    train(fetched, "compile=true")
+    assert results(fetched) == undisturbed
+
+
+def test_all_rows_are_trained_on_after_the_folds_and_join_the_bundle(trained, tmp_path):
+    shutil.copytree(trained.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    before = find_run(workspace, "shades")
+    cv = train(workspace, folds=[ALL])
+    marker = read_json(before.fold(ALL) / "fold.json")
+    assert (marker["fold"], marker["score"], marker["epoch"]) == ("all", None, 1)
+    assert cv.oof_rows == 36
+    files = [spec.file for spec in export_bundle(workspace, "shades", ["first"]).models]
+    assert files == [f"first-fold_{name}.safetensors" for name in ("0", "1", "all")]
+
+
+def test_a_fold_starts_from_the_same_fold_of_another_run(fetched, capsys):
+    train(fetched, "epochs=1", name="teacher")
+    run = open_run(fetched, Wanted("shades", overrides=("init_from=teacher",), run_name="pupil"))
+    machine = choose_machine("cpu", 0)
+    state = start_training(settle_fold(fetched, run, read_labelled(fetched, run.competition), 0, machine=machine))
+    theirs = load_file(fetched.runs("shades") / "teacher" / "fold_0" / "best.safetensors")
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in state.model.state_dict().items())
+    assert f"{len(theirs)} of {len(theirs)} tensors from " in capsys.readouterr().err
+    with pytest.raises(KitsolveError, match="init_from = 'teacher': there is no .*fold_1"):
+        train(fetched, "init_from=teacher", folds=[1], name="pupil")
+
+
+def test_twenty_kills_at_random_moments_end_the_same(fetched):
+    """A process is killed after a random time and started again, until it has been killed twenty times."""
+    choices = ("epochs=8", "mixup=0.4", "soup=2")
+    train(fetched, *choices, name="undisturbed")
+    folder, random, kills, steps = fetched.runs("shades") / "first", np.random.default_rng(0), 0, set()
+    while kills < 20:
+        child = os.fork()
+        if child == 0:
+            train(fetched, *choices)
+            os._exit(0)
+        time.sleep(float(random.uniform(0.02, 1.2)))
+        os.kill(child, signal.SIGKILL)
+        kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        if (folder / "fold_0" / "last.pt").is_file():
+            steps.add(torch.load(folder / "fold_0" / "last.pt", weights_only=True)["step"])
+        if (folder / "fold_0" / "fold.json").is_file():
+            assert results(fetched) == results(fetched, "undisturbed")
+            shutil.rmtree(folder)
+    train(fetched, *choices)
+    assert results(fetched) == results(fetched, "undisturbed")
+    assert len(steps) > 3, "kills came within the training"

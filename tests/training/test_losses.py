@@ -3,8 +3,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
-from kitsolve.training.losses import balance_classes, compute_loss, loss_of_outputs
+from kitsolve.inference import ACTIVATIONS
+from kitsolve.training.losses import add_margin, balance_classes, compute_loss, loss_of_outputs
 
 
 def test_a_uniform_guess_costs_the_log_of_the_number_of_classes():
@@ -77,3 +79,39 @@ def test_balanced_weights_make_rare_classes_count_as_much_as_frequent_ones():
     assert (weights[targets[targets == 0]].sum(), weights[1]) == (pytest.approx(5), pytest.approx(5))
     sets = np.array([[1, 0], [0, 0], [0, 0], [0, 0]])
     assert balance_classes(sets, 2)[0] == pytest.approx(3)
+
+
+def test_a_margin_lowers_the_true_class_alone():
+    cosines = torch.tensor([[0.5, 0.2, -0.3]])
+    widened = add_margin(30 * cosines, torch.tensor([0]), 0.3)
+    assert widened[0, 0].item() == pytest.approx(30 * math.cos(math.acos(0.5) + 0.3), abs=1e-3)
+    torch.testing.assert_close(widened[0, 1:], 30 * cosines[0, 1:], atol=1e-3, rtol=0)
+    torch.testing.assert_close(add_margin(30 * cosines, torch.tensor([0]), 0.0), 30 * cosines, atol=1e-3, rtol=0)
+
+
+def test_a_soft_target_shares_the_margin():
+    logits = 30 * torch.tensor([[0.5, 0.5]])
+    widened = add_margin(logits, torch.tensor([[0.5, 0.5]]), 0.4)
+    assert widened[0].tolist() == pytest.approx([30 * math.cos(math.acos(0.5) + 0.2)] * 2, abs=1e-3)
+
+
+def test_arcface_is_the_cross_entropy_of_the_widened_angles():
+    logits, targets = 30 * torch.tensor([[0.5, 0.2], [0.1, 0.6]]), torch.tensor([0, 1])
+    expected = cross_entropy(add_margin(logits, targets, 0.3), targets)
+    found = compute_loss(logits, targets, activation="softmax", kind="arcface", margin=0.3)
+    torch.testing.assert_close(found, expected)
+
+
+def test_corn_learns_each_threshold_from_the_rows_above_the_one_before():
+    """Classes 0, 1, 2 as P(class > 0), P(class > 1): the second logit of class 0 says nothing."""
+    logits, targets = torch.tensor([[0.3, 99.0], [0.2, -0.4], [1.0, 0.7]]), torch.tensor([[0.0, 0], [1, 0], [1, 1]])
+    sure = torch.sigmoid(logits)
+    terms = [1 - sure[0, 0], sure[1, 0], sure[2, 0], 1 - sure[1, 1], sure[2, 1]]
+    expected = -sum(term.log() for term in terms) / 5
+    torch.testing.assert_close(compute_loss(logits, targets, activation="corn", kind="corn"), expected)
+
+
+def test_corn_probabilities_fall_from_threshold_to_threshold():
+    probs = ACTIVATIONS["corn"](torch.randn(50, 4))
+    assert (probs.diff(dim=1) <= 0).all()
+    assert ACTIVATIONS["corn"](torch.zeros(1, 3)).tolist() == [[0.5, 0.25, 0.125]]

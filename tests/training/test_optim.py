@@ -1,5 +1,6 @@
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -124,3 +125,15 @@ def test_one_cycle_starts_low_peaks_after_the_warm_up_and_ends_lowest():
     assert lrs[10] == pytest.approx(1e-2)
     assert 4e-4 < lrs[0] < 1e-3
     assert lrs[-1] == pytest.approx(1e-6)
+
+
+def test_warm_up_can_be_a_share_of_all_steps():
+    recipe = RECIPE.model_copy(update={"warmup_share": 0.25})
+    lrs = [lr_at(step, recipe, steps_per_epoch=10) for step in range(40)]
+    assert int(np.argmax(lrs)) == 10
+
+
+def test_a_shortened_training_has_the_whole_schedule_and_a_shorter_warm_up():
+    lrs = [lr_at(step, RECIPE, 10, total_steps=20) for step in range(20)]
+    assert int(np.argmax(lrs)) == 5
+    assert lrs[-1] == pytest.approx(1e-4)
