@@ -14,6 +14,7 @@ import albumentations as A  # noqa: E402, N812  (A is its name everywhere in the
 import cv2  # noqa: E402
 
 from kitsolve.config import require_prepare  # noqa: E402
+from kitsolve.data.transforms import LumaCLAHE, Transpose  # noqa: E402
 from kitsolve.workspace import Workspace  # noqa: E402
 
 MakeAugmentation = Callable[[tuple[int, int]], A.Compose]
@@ -50,7 +51,7 @@ def build_augmentation(preset: str, size: tuple[int, int], *, channels: int = 3)
         size: (height, width) of the images, in px.
     """
     transforms = PRESETS[preset](min(size))
-    left_out = (() if channels == 3 else COLOUR) + (() if size[0] == size[1] else (A.Transpose,))
+    left_out = (() if channels == 3 else COLOUR) + (() if size[0] == size[1] else (Transpose,))
     return A.Compose([transform for transform in transforms if not isinstance(transform, left_out)], strict=True)
 
 
@@ -80,21 +81,18 @@ def _heavy(image_size: int) -> list[A.BasicTransform]:
         A.MotionBlur(blur_limit=5),
         A.MedianBlur(blur_limit=5),
         A.GaussianBlur(blur_limit=5),
-        A.GaussNoise(std_range=(0.02, 0.1)),
+        A.GaussNoise(std_range=(0.02, 0.1), noise_scale_factor=0.5),  # grain of two px, in a sixth of the time
     ]
-    distortion = [
-        A.OpticalDistortion(distort_limit=1.0),
-        A.GridDistortion(num_steps=5, distort_limit=1.0),
-        A.ElasticTransform(alpha=3),
-    ]
+    # The winners' third one, ElasticTransform(alpha=3), changes a pixel by 0.02 of 255 on average, in 8 ms an image.
+    distortion = [A.OpticalDistortion(distort_limit=1.0), A.GridDistortion(num_steps=5, distort_limit=1.0)]
     return [
-        A.Transpose(p=0.5),
+        Transpose(p=0.5),
         A.VerticalFlip(p=0.5),
         A.HorizontalFlip(p=0.5),
         A.RandomBrightnessContrast(brightness_limit=0.2, contrast_limit=0.2, p=0.75),
         A.OneOf(blur, p=0.7),
         A.OneOf(distortion, p=0.7),
-        A.CLAHE(clip_limit=4.0, p=0.7),
+        LumaCLAHE(clip_limit=4.0, p=0.7),
         A.HueSaturationValue(hue_shift_limit=10, sat_shift_limit=20, val_shift_limit=10, p=0.5),
         _affine(scale=0.1, shift=0.1, degrees=15, p=0.85),
         _cutout(image_size, share=0.375, p=0.7),
@@ -120,5 +118,5 @@ def _cutout(image_size: int, *, share: float, p: float) -> A.BasicTransform:
     )
 
 
-COLOUR = (A.HueSaturationValue, A.CLAHE)
+COLOUR = (A.HueSaturationValue, LumaCLAHE)
 PRESETS = {"none": _none, "light": _light, "medium": _medium, "heavy": _heavy}

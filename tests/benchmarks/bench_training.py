@@ -1,8 +1,9 @@
 """How much of the bare training rate the whole loop keeps: python tests/benchmarks/bench_training.py
 
-Bare is zero_grad, forward, loss, backward and step on one batch that lies in memory. The loop is `train_epoch`: it
-reads 64 px PNG files (so few that they stay in memory after the first round), augments, clips, keeps an EMA and shows
-a bar. Both take turns, since machines are noisy; only the ratio of one round counts.
+Bare is zero_grad, forward, loss, backward and step on one prepared batch, in the precision and memory layout that the
+loop uses. The loop is `train_epoch`: it reads 800 x 600 px JPEG files, or a cache of them, augments, clips, keeps an
+EMA and shows a bar. With `--rivals` other people's loops over the same files join in: see rival_loops.py. All take
+turns, since machines are noisy; only the ratios of one round count.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from kitsolve.config import Competition
-from kitsolve.data.dataset import TrainImages
+from kitsolve.data.cache import encode_paths
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference import autocast, normalise
 from kitsolve.recipe import Recipe
 from kitsolve.training.checkpoint import StopRequest
-from kitsolve.training.fold import read_batches, start_training, train_epoch
-from kitsolve.training.job import FoldData, FoldJob, choose_machine, plan_fold
+from kitsolve.training.distributed import Machine
+from kitsolve.training.fold import Watch, train_epoch
+from kitsolve.training.job import FoldData, FoldJob, Settled, choose_machine, plan_fold
+from kitsolve.training.start import open_images, read_batches, start_training
 from kitsolve.workspace import Workspace
 
 COMPETITION = {
@@ -36,46 +41,51 @@ COMPETITION = {
     "title": "Noise",
     "task": "multiclass",
     "metric": "accuracy",
-    "train": {"rows": {"csv": "train.csv"}, "id": "image_id", "target": "label", "image": "{image_id}.png"},
-    "test": {"image": "{image_id}.png"},
+    "train": {"rows": {"csv": "train.csv"}, "id": "image_id", "target": "label", "image": "{image_id}.jpg"},
+    "test": {"image": "{image_id}.jpg"},
     "submission": {"kind": "label", "via": "csv"},
 }
 
 
-def write_images(folder: Path, count: int) -> list[Path]:
-    """PNG files of 64 px that compress about as photographs do."""
+def write_photos(folder: Path, count: int) -> list[Path]:
+    """JPEG files of 800 x 600 px that compress about as photographs do (150 KB)."""
     random = np.random.default_rng(0)
-    paths = [folder / f"{number}.png" for number in range(count)]
+    paths = [folder / f"{number}.jpg" for number in range(count)]
     for path in paths:
-        coarse = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        smooth = cv2.resize(coarse, (64, 64), interpolation=cv2.INTER_CUBIC)
-        cv2.imwrite(str(path), cv2.add(smooth, random.integers(0, 12, smooth.shape, dtype=np.uint8)))
+        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
+        smooth = cv2.resize(coarse, (800, 600), interpolation=cv2.INTER_CUBIC)
+        fine = cv2.resize(random.integers(0, 60, (150, 200, 3), dtype=np.uint8), (800, 600))
+        grain = random.integers(0, 16, smooth.shape, dtype=np.uint8)
+        cv2.imwrite(str(path), cv2.add(cv2.add(smooth, fine), grain), [cv2.IMWRITE_JPEG_QUALITY, 90])
     return paths
 
 
-def plan(folder: Path, given: argparse.Namespace) -> FoldJob:
-    """A fold that trains on `given.steps` batches."""
+def plan(workspace: Workspace, paths: list[Path], given: argparse.Namespace, cache: str) -> FoldJob:
+    """A fold that trains on all the files, for as many epochs as there are rounds."""
     recipe = Recipe(
         backbone=given.backbone,
         pretrained=False,
-        image_size=64,
+        image_size=given.size,
         batch_size=given.batch,
         augment=given.augment,
         epochs=given.rounds + 1,
     )
-    run = Run(folder, Competition.model_validate(COMPETITION), recipe, "", "benchmark", "")
-    paths = write_images(folder, given.steps * given.batch)
+    run = Run(workspace.root / cache, Competition.model_validate(COMPETITION), recipe, "", "benchmark", "")
     rows = np.arange(len(paths))
     targets = Targets("multiclass", tuple("0123456789"), rows % 10)
-    data = FoldData(0, pd.Series(rows).astype(str), paths, targets, None, rows, rows[:1])
-    judge = find_judge(Workspace(folder), run.competition, targets)
-    return plan_fold(run, data, judge, choose_machine(given.device, given.workers))
+    ids = pd.Index(rows.astype(str))
+    data = FoldData(0, ids, encode_paths([str(path) for path in paths]), targets, targets.learned, None, rows, rows[:1])
+    judge = find_judge(workspace, run.competition, targets)
+    machine: Machine = choose_machine(given.device, given.workers)
+    settled = Settled(given.batch, cache, given.rounds + 1.0)
+    return plan_fold(workspace, run, data, judge, machine=machine, settled=settled)
 
 
-def bare_rate(job: FoldJob, steps: int) -> float:
+def bare(job: FoldJob, steps: int) -> float:
     """Images per second of the arithmetic alone."""
     state, device = start_training(job), job.machine.device
-    batch = torch.randint(0, 256, (job.recipe.batch_size, 64, 64, 3), dtype=torch.uint8, device=device)
+    height, width = job.preprocessing.image_size
+    batch = torch.randint(0, 256, (job.settled.batch_size, height, width, 3), dtype=torch.uint8, device=device)
     inputs, targets = normalise(batch, job.preprocessing), torch.zeros(len(batch), dtype=torch.long, device=device)
     state.model.train()
 
@@ -89,45 +99,71 @@ def bare_rate(job: FoldJob, steps: int) -> float:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    train(3)
+    train(2)
     started = time.perf_counter()
     train(steps)
     return steps * len(batch) / (time.perf_counter() - started)
 
 
-def main() -> None:
-    """Print one line a round and the median."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="timm/resnet18")
-    parser.add_argument("--augment", default="light")
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40, help="steps of a round")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--workers", type=int)
-    parser.add_argument("--device", default="auto")
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        job = plan(Path(name), given)
-        state = start_training(job)
-        images = TrainImages(
-            job.data.paths,
-            job.data.targets.learned,
-            preprocessing=job.preprocessing,
-            augment=job.recipe.augment,
-            seed=0,
+def loop(workspace: Workspace, job: FoldJob) -> Iterator[float]:
+    """Images per second of one epoch after the other."""
+    state = start_training(job)
+    batches: Iterator[list[Tensor]] = read_batches(job, open_images(workspace, job))
+    while True:
+        yield train_epoch(job, state, batches, Watch(StopRequest()))
+        state.history.append({})
+        state.loss_sum.zero_()
+        state.epoch_start = state.step
+
+
+def contenders(workspace: Workspace, paths: list[Path], given: argparse.Namespace) -> dict[str, Callable[[], float]]:
+    """A name and what gives its images per second, once for each round."""
+    jobs = {cache: plan(workspace, paths, given, cache) for cache in ("raw", "jpeg", "none")}
+    rates = {"bare step": lambda: bare(jobs["none"], given.steps)}
+    names = {"raw": "kitsolve, raw cache", "jpeg": "kitsolve, JPEG cache", "none": "kitsolve, original files"}
+    for cache, name in names.items():
+        rates[name] = loop(workspace, jobs[cache]).__next__
+    if given.rivals:
+        from rival_loops import Load, available
+
+        load = Load(
+            paths, [row % 10 for row in range(len(paths))], given.backbone, given.size, given.batch, given.workers or 0
         )
-        batches = read_batches(job, images, workers=job.machine.workers)
-        print(f"{given.backbone}, 64 px, batch {given.batch}, augment {given.augment}, {job.dtype}, {job.machine}")
-        print(f"{'round':>6}  {'bare img/s':>10}  {'loop img/s':>10}  {'loop/bare':>9}")
-        ratios = []
+        for name, rival in available().items():
+            rates[name] = lambda rival=rival: rival(load, given.steps)
+    return rates
+
+
+def main() -> None:
+    """Print the images per second of every round, and the median of their ratios to the bare step."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--backbone", default="resnet18")
+    parser.add_argument("--augment", default="medium")
+    parser.add_argument("--size", type=int, default=224)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--steps", type=int, default=12, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the arithmetic")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--rivals", action="store_true")
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as name:
+        workspace = Workspace(Path(name))
+        paths = write_photos(Path(name), given.steps * given.batch)
+        rates = contenders(workspace, paths, given)
+        measured: dict[str, list[float]] = {name: [] for name in rates}
         for number in range(given.rounds + 1):
-            bare = bare_rate(job, given.steps)
-            loop = train_epoch(job, state, batches, StopRequest())
-            state.history.append({})
-            if number:  # the first round starts processes and warms caches
-                ratios.append(loop / bare)
-                print(f"{number:>6}  {bare:>10.0f}  {loop:>10.0f}  {ratios[-1]:>9.3f}")
-        print(f"median of loop/bare: {statistics.median(ratios):.3f}")
+            for name, measure in rates.items():
+                rate = measure()
+                measured[name] += [rate] if number else []  # the first round starts processes and warms caches
+    print(f"{given.backbone}, {given.size} px, batch {given.batch}, augment {given.augment}, {given.workers} worker(s)")
+    print(f"{'':28}  {'img/s':>7}  {'of bare':>7}  rounds")
+    for name, found in measured.items():
+        ratios = [rate / limit for rate, limit in zip(found, measured["bare step"], strict=True)]
+        rounds = "  ".join(f"{ratio:.2f}" for ratio in ratios)
+        print(f"{name:28}  {statistics.median(found):>7.1f}  {statistics.median(ratios):>7.3f}  {rounds}")
 
 
 if __name__ == "__main__":
