@@ -20,7 +20,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
 KITSOLVE = [line for line in LINES if line.startswith("kitsolve ")]
-SERVES = "kitsolve board cassava-leaf-disease-classification"  # test_cli.py: prints its address and stops at Ctrl-C
+ELSEWHERE = (
+    "kitsolve board cassava-leaf-disease-classification",  # test_cli.py: prints its address and stops at Ctrl-C
+    "kitsolve train my-competition --gpus 2",  # training/test_distributed.py
+    "kitsolve train my-competition --ray",  # training/test_cluster.py
+)
 
 TINY = """
 backbone = "timm/test_resnet"
@@ -49,8 +53,7 @@ def download_cassava(folder):
 
 
 def give_tiny_recipes(root, slug):
-    """The competition's own facts with recipes that train in seconds; a root's own folder wins over the catalogue."""
-    shutil.copytree(catalogue() / slug, root / "competitions" / slug)
+    """Recipes that train in seconds: a root's own folder wins over the catalogue."""
     recipes = root / "competitions" / slug / "recipes"
     recipes.mkdir(exist_ok=True)
     for name in ("baseline", "quick"):
@@ -67,9 +70,12 @@ def test_the_readme_has_the_commands_that_the_tests_below_run():
         "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/kitsolve run digits",
         'python3 -m venv .venv-test && .venv-test/bin/pip install ".[test]" && .venv-test/bin/pytest',  # .ci/run
     ]
-    assert SERVES in KITSOLVE
+    assert set(ELSEWHERE) < set(KITSOLVE)
     others = [line.split()[1] for line in KITSOLVE if "cassava-leaf-disease-classification" not in line]
-    assert others == ["doctor", "models", "new", "fetch", "show", "folds"]
+    assert others == [
+        "doctor", "models", "new", "fetch", "show", "folds",
+        "lr", "train", "train", "pseudo", "train", "train", "train",
+    ]  # fmt: skip
 
 
 def forget_submissions(workspace, slug):
@@ -86,6 +92,7 @@ def run_notebook(fake, workspace, slug):
 
 def test_every_command_of_the_readme_does_what_it_says(tmp_path, fake):
     slug = "cassava-leaf-disease-classification"
+    shutil.copytree(catalogue() / slug, tmp_path / "competitions" / slug)
     give_tiny_recipes(tmp_path, slug)
     folder = tmp_path / "Downloads" / "cassava"
     download_cassava(folder)
@@ -100,9 +107,11 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path, fake):
             line += " --yes"  # there is no terminal to ask at
             forget_submissions(workspace, slug)
             fake.arrivals["SaveKernel"].append(lambda: run_notebook(fake, workspace, slug))
-        if line != SERVES:
+        if line not in ELSEWHERE:
             result = call(tmp_path, line)
             assert result.exit_code == 0, f"{line}: {result.output}"
+        if line.startswith("kitsolve new my-competition"):
+            give_tiny_recipes(tmp_path, "my-competition")
     assert len(fake.submissions) == 2
 
 
