@@ -10,6 +10,7 @@ bundle.json, and reads ids and images when it runs, since a code competition rep
 from __future__ import annotations
 
 import argparse
+import copy
 import hashlib
 import importlib.util
 import json
@@ -18,7 +19,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -716,12 +717,65 @@ class Member:
     weight: float = 1.0
     activation: str = "softmax"
 
+    def forward(self, images: Tensor, *beside: Tensor) -> Tensor:
+        """Logits of normalised images, in the member's precision."""
+        with autocast(images.device, self.dtype):
+            logits: Tensor = self.model(images, *beside)
+        return logits
+
 
 def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
-    """The model of a spec, ready to predict on `device`."""
+    """The model of a spec, ready to predict on `device`: without BatchNorm, its large weights in its precision."""
     dtype = choose_dtype(spec.precision, device.type, has_bfloat16=has_bfloat16(device))
-    model = load_model(spec, folder, device)
+    model = fold_batch_norms(load_model(spec, folder, device), spec)
+    for layer in model.modules():
+        if type(layer) in (nn.Conv2d, nn.Linear):  # else autocast converts them anew for every batch
+            layer.to(dtype)
     return Member(model, spec.preprocessing, spec.tta, dtype, spec.weight, spec.activation)
+
+
+@torch.no_grad()
+def fold_batch_norms(model: nn.Module, spec: ModelSpec) -> nn.Module:
+    """Let the convolutions do what the BatchNorm layers right behind them do in evaluation; only rounding differs.
+
+    Which ones these are shows in one forward pass. A model that then gives something else is returned as it was.
+    """
+    whole = copy.deepcopy(model)
+    device = next(model.parameters()).device
+    images = torch.rand(1, spec.preprocessing.channels, *spec.preprocessing.image_size, device=device)
+    beside = [torch.rand(1, spec.architecture.num_features, device=device)] if spec.architecture.num_features else []
+    made: dict[int, tuple[nn.Conv2d, Any]] = {}
+    pairs: dict[nn.Module, nn.Conv2d] = {}
+    uses = Counter[nn.Module]()
+
+    def note(layer: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401
+        uses[layer] += 1
+        if type(layer) is nn.Conv2d:
+            made[id(output)] = (layer, output)  # the output is kept: else another tensor could get its id
+        elif isinstance(layer, nn.BatchNorm2d) and id(inputs[0]) in made:
+            pairs[layer] = made[id(inputs[0])][0]
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules()]
+    before = model(images, *beside)
+    for hook in hooks:
+        hook.remove()
+    for name, norm in list(model.named_modules()):
+        conv = pairs.get(norm)
+        if conv is not None and uses[norm] == uses[conv] == 1:
+            _fold(conv, norm)
+            model.set_submodule(name, getattr(norm, "act", nn.Identity()))  # timm's kind of it has an activation
+    after = model(images, *beside)
+    return model if torch.allclose(before, after, rtol=1e-3, atol=1e-3 * float(before.abs().max())) else whole
+
+
+def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
+    """Move a BatchNorm's scale and shift into the convolution."""
+    assert norm.running_var is not None
+    assert norm.running_mean is not None
+    scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
+    shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
+    bias = shift if conv.bias is None else conv.bias * scale + shift
+    conv.weight, conv.bias = nn.Parameter(conv.weight * scale.view(-1, 1, 1, 1)), nn.Parameter(bias)
 
 
 def predict_probs(members: Sequence[Member], paths: Sequence[Path], **settings: Any) -> np.ndarray:  # noqa: ANN401
@@ -768,8 +822,7 @@ def iter_probs(
 def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...]) -> Tensor:
     """(images, outputs) float32: float16 sums would lose digits."""
     views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta]]
-    with autocast(images.device, member.dtype):
-        logits = [member.model(view, *beside) for view in views]
+    logits = [member.forward(view, *beside) for view in views]
     return torch.stack([ACTIVATIONS[member.activation](view.float()) for view in logits]).mean(0)
 
 

@@ -18,6 +18,7 @@ from kitsolve.inference import (
     Architecture,
     Decoder,
     Member,
+    ModelSpec,
     Preprocessing,
     SubmissionRules,
     blend,
@@ -26,6 +27,7 @@ from kitsolve.inference import (
     choose_dtype,
     decode,
     find_input,
+    fold_batch_norms,
     image_paths,
     make_submission,
     normalise,
@@ -317,3 +319,53 @@ def test_the_file_predicts_alone_from_a_folder_that_holds_nothing_else(trained, 
     ]
     subprocess.run([sys.executable, alone, *map(str, places)], check=True, cwd=tmp_path)
     assert list(pd.read_csv(tmp_path / "s.csv").columns) == ["image_id", "shade"]
+
+
+def spec_of(backbone, **changes):
+    architecture = Architecture(backbone, 3, **changes)
+    return ModelSpec(architecture, "softmax", replace(PREP, image_size=(64, 64)), "none", "float32", "", "", 1.0)
+
+
+def trained_norms(model):
+    """Give BatchNorm layers averages as training leaves them."""
+    for layer in model.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.running_mean.normal_()
+            layer.running_var.uniform_(0.5, 2)
+            layer.weight.data.uniform_(0.5, 1.5)
+            layer.bias.data.normal_()
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "left"),
+    [("timm/test_resnet", 0), ("timm/mobilenetv3_small_050", 0), ("torchvision/resnet18", 0), ("timm/test_vit", 0),
+     ("torchvision/densenet121", 62), ("timm/test_efficientnet", 0)],
+)  # fmt: skip
+def test_folding_batch_norms_into_convolutions_changes_only_the_rounding(backbone, left):
+    spec = spec_of(backbone, num_features=2)
+    model = trained_norms(build_model(spec.architecture, image_size=(64, 64)))
+    images, beside = torch.rand(4, 3, 64, 64), torch.rand(4, 2)
+    before = model(images, beside)
+    folded = fold_batch_norms(model, spec)
+    torch.testing.assert_close(folded(images, beside), before, atol=1e-4, rtol=1e-4)
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in folded.modules()) == left
+
+
+class TwiceUsed(nn.Module):
+    """A convolution whose output goes around its BatchNorm as well."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3)
+
+    def forward(self, images):
+        maps = self.conv(images)
+        return (maps + self.norm(maps)).mean((2, 3))
+
+
+def test_a_model_that_would_change_stays_as_it_was():
+    model = trained_norms(TwiceUsed())
+    before = model(torch.ones(1, 3, 64, 64))
+    folded = fold_batch_norms(model, spec_of("timm/test_resnet"))
+    torch.testing.assert_close(folded(torch.ones(1, 3, 64, 64)), before)

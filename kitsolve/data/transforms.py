@@ -16,7 +16,7 @@ class Transpose(A.Transpose):  # type: ignore[misc]
         """(height, width, channels) -> (width, height, channels); OpenCV takes four channels at most."""
         if img.shape[2] > 4:
             return np.asarray(super().apply(img, **params))
-        return cv2.transpose(img).reshape(*img.shape[1::-1], -1)
+        return np.asarray(cv2.transpose(img)).reshape(*img.shape[1::-1], -1)
 
 
 class LumaCLAHE(A.ImageOnlyTransform):  # type: ignore[misc]

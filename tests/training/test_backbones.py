@@ -11,7 +11,7 @@ from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import Architecture, build_model, load_member, predict_probs
+from kitsolve.inference import Architecture, build_model, load_member, load_model, predict_probs
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import (
     build_backbone,
@@ -92,8 +92,9 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
     probs = predict_probs([member], job.data.val_paths, device=CPU, batch_size=3, workers=1)
     assert probs.shape == (3, 3)
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
+    loaded = load_model(fold_spec(job.run, 0, job.data.targets), job.folder, CPU).state_dict()
     for name, tensor in state.evaluated.state_dict().items():
-        assert torch.equal(member.model.state_dict()[name], tensor), name
+        assert torch.equal(loaded[name], tensor), name
 
 
 @pytest.mark.parametrize(
