@@ -20,6 +20,7 @@ from typer.core import TyperGroup
 from kitsolve.display import (
     align_cells,
     align_rows,
+    describe_blend,
     describe_cv,
     describe_diagnosis,
     describe_folds,
@@ -326,6 +327,40 @@ def models(
     typer.echo(align_cells([field.name for field in fields(BackboneFacts)], widths))
     for facts in found:
         typer.echo(align_cells([show_value(value) for value in asdict(facts).values()], widths))
+
+
+@app.command()
+def report(
+    context: typer.Context, slug: Slug, name: OneRun = None, device: Device = "auto", as_json: AsJson = False
+) -> None:
+    """Write one HTML page about a run: curves, errors, calibration, mistakes with heat maps, doubtful labels."""
+    from kitsolve.evaluation.runs import find_run
+    from kitsolve.reporting.report import write_report
+    from kitsolve.training.job import choose_machine
+
+    workspace: Workspace = context.obj
+    written = write_report(workspace, find_run(workspace, slug, name), device=choose_machine(device, 0).device)
+    lines = [f"report      {written.path}", f"suspects    {written.suspects} labels that the model doubts"]
+    lines += [f"duplicates  {written.duplicates} pairs of train and test images that look alike"]
+    _print(asdict(written), "\n".join(lines), as_json)
+
+
+@app.command()
+def blend(
+    context: typer.Context,
+    slug: Slug,
+    names: Annotated[list[str], typer.Argument(help="Two runs or more.")],
+    method: Annotated[str, typer.Option(help="auto, mean, weighted, geometric or rank.")] = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Find how runs are mixed best, with an honest estimate of the gain; `export` of these runs then does it so."""
+    from kitsolve.evaluation.blend import find_blend, write_blend
+    from kitsolve.evaluation.runs import find_run
+
+    workspace: Workspace = context.obj
+    report = find_blend(workspace, [find_run(workspace, slug, name) for name in names], method=method)
+    write_blend(workspace, slug, report.chosen)
+    _print(asdict(report), f"{describe_blend(report)}\nnext        kitsolve export {slug} {' '.join(names)}", as_json)
 
 
 @app.command()

@@ -12,6 +12,7 @@ from kitsolve.proposing.proposal import describe_choices
 if TYPE_CHECKING:
     from kitsolve.data.folds import FoldReport
     from kitsolve.doctor import Diagnosis
+    from kitsolve.evaluation.blend import BlendReport
     from kitsolve.evaluation.score import CvScore
     from kitsolve.proposing.new import NewCompetition
     from kitsolve.submission.parcel import Submitted
@@ -25,6 +26,28 @@ def describe_cv(cv: CvScore) -> str:
     lines = [f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"]
     lines += [f"plain       {cv.plain:.5f} without fitted thresholds"] if cv.plain != cv.pooled else []
     return "\n".join([*lines, f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"])
+
+
+def describe_blend(report: BlendReport) -> str:
+    """The runs with their correlations, the ways to mix them, and what was chosen."""
+    singles = [
+        {"run": run, report.metric: score, **{f"r{place + 1}": round(value, 4) for place, value in enumerate(row)}}
+        for (run, score), row in zip(report.singles.items(), report.correlation, strict=True)
+    ]
+    candidates = [
+        {"blend": one.method, "fitted": one.fitted, "honest": one.honest, "+-": one.noise} for one in report.candidates
+    ]
+    weights = ", ".join(
+        f"{weight:.3g} {run}" for run, weight in zip(report.chosen.runs, report.chosen.weights, strict=True)
+    )
+    return "\n".join(
+        [
+            f"{align_rows(singles)}\n",
+            f"{align_rows(candidates)}\n",
+            f"chosen      {report.chosen.method}: {weights}",
+            f"gain        {report.gain:+.5f} {report.metric} over the best run, on {report.rows:,} rows, honestly",
+        ]
+    )
 
 
 def align_rows(rows: list[dict[str, Any]]) -> str:

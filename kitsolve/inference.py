@@ -24,7 +24,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import reduce
 from itertools import islice
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +86,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """One trained state_dict: its architecture, its input, views and precision, its file, its share in the ensemble.
+    """One trained state_dict: its architecture, its input, views and precision, its file, the run that it is of.
 
     `activation` is a key of ACTIVATIONS.
     """
@@ -96,7 +98,7 @@ class ModelSpec:
     precision: str
     file: str
     sha256: str
-    weight: float
+    run: str
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,19 @@ class SubmissionRules:
 
 
 @dataclass(frozen=True)
+class Blend:
+    """How runs are mixed: `weights`, in the order of `runs`, are non-negative and sum to 1; `method`: see `combine`.
+
+    `quantiles`: for "rank": of each run and output the values at equal steps from the smallest to the largest OOF one.
+    """
+
+    runs: tuple[str, ...]
+    method: str
+    weights: tuple[float, ...]
+    quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Bundle:
     """bundle.json: all that prediction needs to know. `card` is for people: CV, runs, versions."""
 
@@ -173,6 +188,7 @@ class Bundle:
     decoder: Decoder
     submission: SubmissionRules
     batch_size: int
+    blend: Blend
     models: tuple[ModelSpec, ...]
     card: Mapping[str, Any]
 
@@ -185,18 +201,18 @@ def parse_bundle(values: Mapping[str, Any]) -> Bundle:
     """
     if values.get("format") != BUNDLE_FORMAT:
         raise ValueError(f"bundle.json has format {values.get('format')}; this code reads format {BUNDLE_FORMAT}.")
-    parsed: Bundle = _parse(Bundle, {**values, "card": {}})
+    parsed: Bundle = parse(Bundle, {**values, "card": {}})
     return replace(parsed, card=values["card"])
 
 
-def _parse(kind: type, values: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what `kind` is)
+def parse(kind: type[Any], values: Mapping[str, Any]) -> Any:  # noqa: ANN401  (what `kind` is)
     """The dataclass `kind` of what JSON holds: lists become tuples, objects the dataclass that the field names."""
     nested = {"preprocessing": Preprocessing, "architecture": Architecture, "models": ModelSpec, "features": Feature}
-    nested |= {"test": Split, "decoder": Decoder, "submission": SubmissionRules}
+    nested |= {"blend": Blend, "test": Split, "decoder": Decoder, "submission": SubmissionRules}
 
     def convert(name: str, value: Any) -> Any:  # noqa: ANN401
         if isinstance(value, Mapping) and name in nested:
-            return _parse(nested[name], value)
+            return parse(nested[name], value)
         return tuple(convert(name, item) for item in value) if isinstance(value, list) else value
 
     try:
@@ -708,14 +724,14 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 @dataclass(frozen=True)
 class Member:
-    """A model of the ensemble, in evaluation mode on its device; only the ratio of the weights matters."""
+    """A model of the ensemble, in evaluation mode on its device, and the run that it is of."""
 
     model: nn.Module
     preprocessing: Preprocessing
     tta: str
     dtype: torch.dtype
-    weight: float = 1.0
     activation: str = "softmax"
+    run: str = ""
 
     def forward(self, images: Tensor, *beside: Tensor) -> Tensor:
         """Logits of normalised images, in the member's precision."""
@@ -731,7 +747,7 @@ def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
     for layer in model.modules():
         if type(layer) in (nn.Conv2d, nn.Linear):  # else autocast converts them anew for every batch
             layer.to(dtype)
-    return Member(model, spec.preprocessing, spec.tta, dtype, spec.weight, spec.activation)
+    return Member(model, spec.preprocessing, spec.tta, dtype, spec.activation, spec.run)
 
 
 @torch.no_grad()
@@ -792,14 +808,16 @@ def iter_probs(
     device: torch.device,
     batch_size: int,
     workers: int,
+    blend: Blend | None = None,
     read: Callable[[Any, int], np.ndarray] = read_image,
     report: Callable[[int], object] = lambda images: None,
 ) -> Iterator[np.ndarray]:
-    """Weighted mean over the members of the mean over their TTA views of the activated outputs, batch by batch.
+    """The mean over the members of a run of the mean over their TTA views of the activated outputs, batch by batch.
 
     Args:
         paths: the images; each is read once for all members and views.
         features: (images, features) float32 for models that take them.
+        blend: how the runs are mixed; None: all members are of one.
         read: gives the image of one of the paths, with so many channels.
         report: called with the number of images done after every batch.
 
@@ -809,13 +827,15 @@ def iter_probs(
     if not len(paths):
         raise ValueError("there is no image to predict.")
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
-    weights = torch.tensor([member.weight for member in members])
-    for number, sized in enumerate(iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read)):
+    blend = blend or Blend((members[0].run,), "mean", (1.0,))
+    batches = iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read)
+    for number, sized in enumerate(batches):
         inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
         rows = slice(number * batch_size, number * batch_size + len(sized[0]))
         beside = () if features is None else (torch.from_numpy(features[rows]).to(device),)
-        probs = torch.stack([_mean_over_views(member, inputs[member.preprocessing], beside) for member in members])
-        yield blend(probs, weights).cpu().numpy()
+        outputs = [(member.run, _mean_over_views(member, inputs[member.preprocessing], beside)) for member in members]
+        runs = [torch.stack([own for run, own in outputs if run == name]).mean(0) for name in blend.runs]
+        yield combine([run.cpu().numpy() for run in runs], blend, activation=members[0].activation)
         report(len(sized[0]))
 
 
@@ -826,23 +846,51 @@ def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...])
     return torch.stack([ACTIVATIONS[member.activation](view.float()) for view in logits]).mean(0)
 
 
-def blend(probs: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean of the models' probabilities.
+LEAST = 1e-7
+"""No float32 is nearer to 1 than 6e-8; the same at 0, so that no run can veto a class."""
+
+
+def combine(outputs: Sequence[Any], blend: Blend, *, activation: str) -> Any:  # noqa: ANN401  (arrays, or sparse ones)
+    """The runs' outputs as one: the weighted mean of them, of their logarithms or of their ranks.
+
+    Of sigmoids "geometric" takes the mean of the logits, which is the geometric mean of yes and of no, divided by their
+    sum, as it does of a softmax's classes.
 
     Args:
-        probs: (models, images, classes), in [0, 1].
-        weights: (models,), non-negative; only their ratio matters.
+        outputs: (rows, outputs) of each run, activated; sparse ones for "mean" and "weighted".
 
     Returns:
-        (images, classes), same image order as `probs`.
-
-    Raises:
-        ValueError: every weight is zero.
+        (rows, outputs) in the range of the activation; of "rank" in [0, 1].
     """
-    if not weights.any():
-        raise ValueError("every weight of the blend is zero.")
-    shares = (weights / weights.sum()).to(probs)
-    return torch.einsum("m,mic->ic", shares, probs)
+    if blend.method == "rank":
+        outputs = [_take_ranks(own, grid) for own, grid in zip(outputs, blend.quantiles, strict=True)]
+    if blend.method == "geometric":
+        outputs = [_to_logits(own, activation) for own in outputs]
+    mixed = reduce(add, (own * np.float32(w) for own, w in zip(outputs, blend.weights, strict=True) if w))
+    return _from_logits(mixed, activation) if blend.method == "geometric" else mixed
+
+
+def _to_logits(outputs: np.ndarray, activation: str) -> np.ndarray:
+    """The inverse of `_from_logits`; of a softmax up to a constant for each row."""
+    logits = np.log(outputs.clip(LEAST, 1))
+    return np.asarray(logits - np.log((1 - outputs).clip(LEAST, 1)) if activation == "sigmoid" else logits)
+
+
+def _from_logits(logits: np.ndarray, activation: str) -> np.ndarray:
+    if activation == "sigmoid":
+        return np.asarray(1 / (1 + np.exp(-logits)))
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _take_ranks(outputs: np.ndarray, quantiles: Sequence[Sequence[float]]) -> np.ndarray:
+    """(rows, outputs) float32, the share of the fitted rows below each value; of rows that are equal half."""
+    ranks = np.empty(outputs.shape, dtype=np.float32)
+    shares = np.linspace(0, 1, len(quantiles[0]))
+    for column, grid in enumerate(quantiles):
+        values, places = np.unique(grid, return_inverse=True)
+        ranks[:, column] = np.interp(outputs[:, column], values, np.bincount(places, shares) / np.bincount(places))
+    return ranks
 
 
 # ------------------------------------------------------------------------------------------------ the test set
@@ -1207,6 +1255,7 @@ def predict_bundle(
                 input_dir, image_paths(rows, bundle.test.image), bundle.archives, Path(scratch), test=bundle.test
             ),
             features=encode_features(rows, bundle.features) if bundle.features else None,
+            blend=bundle.blend,
             device=device,
             batch_size=bundle.batch_size,
             workers=os.cpu_count() or 1,

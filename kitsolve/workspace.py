@@ -96,6 +96,10 @@ class Workspace:
         """One folder a run."""
         return self.root / "workspace" / "runs" / slug
 
+    def blends(self, slug: str) -> Path:
+        """What `kitsolve blend` has chosen, a file for each set of runs."""
+        return self.root / "workspace" / "blends" / slug
+
     def bundle(self, slug: str, name: str) -> Path:
         """bundle.json and the weights of its models."""
         return self.root / "workspace" / "bundles" / slug / name

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from conftest import write_shades
@@ -365,3 +366,21 @@ def test_the_program_is_installed_under_its_name():
 def test_an_error_has_a_problem_and_a_hint():
     error = KitsolveError("what is wrong", hint="what to do")
     assert (str(error), error.hint) == ("what is wrong", "what to do")
+
+
+def test_blend_shows_runs_ways_and_the_choice_and_export_takes_it(trained, tmp_path):
+    shutil.copytree(trained.root, tmp_path / "root")
+    done = call(tmp_path / "root", "train", "shades", "--run", "other", "--set", "seed=7", "--device", "cpu")
+    assert done.exit_code == 0
+    result = call(tmp_path / "root", "blend", "shades", "first", "other", "--method", "weighted")
+    assert result.exit_code == 0, result.output
+    lines = result.stdout.splitlines()
+    assert lines[0].split() == ["run", "accuracy", "r1", "r2"]
+    assert [line.split()[0] for line in lines if line[:4] in ("mean", "weig")] == ["mean", "weighted"]
+    assert "chosen      weighted: " in result.stdout
+    exported = call(tmp_path / "root", "export", "shades", "first", "other", "--json")
+    bundle = json.loads((Path(json.loads(exported.stdout)["bundle"]) / "bundle.json").read_text())
+    assert bundle["blend"]["method"] == "weighted"
+    one = call(tmp_path / "root", "blend", "shades", "first")
+    assert one.exit_code == 1
+    assert "a blend needs two runs" in one.stderr

@@ -74,7 +74,7 @@ def test_the_readme_has_the_commands_that_the_tests_below_run():
     others = [line.split()[1] for line in KITSOLVE if "cassava-leaf-disease-classification" not in line]
     assert others == [
         "doctor", "models", "new", "fetch", "show", "folds",
-        "lr", "train", "train", "pseudo", "train", "train", "train",
+        "lr", "train", "train", "pseudo", "train", "report", "blend", "train", "train",
     ]  # fmt: skip
 
 

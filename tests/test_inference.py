@@ -16,12 +16,12 @@ from kitsolve import inference
 from kitsolve.inference import (
     TTA,
     Architecture,
+    Blend,
     Decoder,
     Member,
     ModelSpec,
     Preprocessing,
     SubmissionRules,
-    blend,
     build_model,
     check_submission,
     choose_dtype,
@@ -167,8 +167,9 @@ def test_members_with_another_input_size_get_their_own_images_of_one_decode(imag
         return read_image(path)
 
     small, large = PREP, replace(PREP, image_size=(12, 12))
-    members = [Member(MeanColour(), kind, "none", torch.float32, weight) for kind, weight in ((small, 1), (large, 3))]
-    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2, read=read)
+    members = [Member(MeanColour(), kind, "none", torch.float32, run=run) for kind, run in ((small, "a"), (large, "b"))]
+    mixed = Blend(("a", "b"), "weighted", (0.25, 0.75))
+    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2, read=read, blend=mixed)
     assert len(reads) == len(images)
     alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (small, large)]
     np.testing.assert_allclose(both, (alone[0] + 3 * alone[1]) / 4, atol=1e-6)
@@ -179,11 +180,23 @@ def test_predicting_nothing_is_an_error():
         predict_with(MeanColour(), [])
 
 
-def test_a_blend_is_the_weighted_mean():
-    probs = torch.tensor([[[0.2, 0.8]], [[0.6, 0.4]]])
-    assert torch.allclose(blend(probs, torch.tensor([1.0, 3.0])), torch.tensor([[0.5, 0.5]]))
-    with pytest.raises(ValueError, match="every weight"):
-        blend(probs, torch.zeros(2))
+def test_members_of_one_run_count_alike_whatever_their_number(images):
+    """Two members of run a, one of run b: the runs are mixed, not the members."""
+    dark = replace(PREP, mean=(0.9, 0.9, 0.9))
+    members = [
+        Member(MeanColour(), kind, "none", torch.float32, run=run)
+        for kind, run in ((PREP, "a"), (PREP, "a"), (dark, "b"))
+    ]
+    mixed = predict_probs(
+        members,
+        images,
+        device=torch.device("cpu"),
+        batch_size=4,
+        workers=1,
+        blend=Blend(("a", "b"), "mean", (0.5, 0.5)),
+    )
+    alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (PREP, dark)]
+    np.testing.assert_allclose(mixed, (alone[0] + alone[1]) / 2, atol=1e-6)
 
 
 @pytest.mark.parametrize(

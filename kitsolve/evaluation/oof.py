@@ -6,7 +6,7 @@ largest of a row are kept, in a sparse matrix, and oof.csv has a line for each o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -137,10 +137,11 @@ def stack_outputs(batches: Iterator[NDArray[Any]], names: tuple[str, ...]) -> Ou
     return _stack([compress(batch) if len(names) > WIDE else batch for batch in batches])
 
 
-def blend_oof(runs: list[Run], train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
-    """The mean of the runs' outputs, of the rows that all of them have."""
-    oofs = [read_oof(run, train, names) for run in runs]
-    shared = reduce(lambda ids, oof: ids[ids.isin(oof.image_ids)], oofs[1:], oofs[0].image_ids)
-    aligned = [oof.outputs[oof.image_ids.get_indexer(shared)] for oof in oofs]
-    mean = reduce(lambda one, other: one + other, aligned) / np.float32(len(oofs))
-    return Oof(shared, oofs[0].folds[oofs[0].image_ids.get_indexer(shared)], mean)
+def align_oofs(
+    runs: Sequence[Run], train: pd.DataFrame, names: tuple[str, ...]
+) -> tuple[pd.Index, NDArray[np.int64], list[Outputs]]:
+    """Ids and folds of the rows that all runs have predicted, in the order of the first, and each run's outputs."""
+    first, *others = oofs = [read_oof(run, train, names) for run in runs]
+    shared = reduce(lambda ids, oof: ids[ids.isin(oof.image_ids)], others, first.image_ids)
+    folds = first.folds[first.image_ids.get_indexer(shared)]
+    return shared, folds, [oof.outputs[oof.image_ids.get_indexer(shared)] for oof in oofs]

@@ -14,9 +14,9 @@ from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
-from kitsolve.evaluation.oof import Oof, blend_oof, read_oof, write_oof
+from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import Decoder
+from kitsolve.inference import Blend, Decoder, combine
 from kitsolve.workspace import Workspace, write_json
 
 
@@ -53,14 +53,15 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     return cv
 
 
-def score_blend(workspace: Workspace, runs: list[Run]) -> tuple[CvScore, Decoder]:
-    """The CV of the runs' mean prediction, over the rows that all of them have predicted out of fold.
+def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[CvScore, Decoder]:
+    """The CV of the runs' blend, over the rows that all of them have predicted out of fold.
 
     Returns:
         It, and the decoder that a bundle carries: fitted on all of these rows.
     """
     subject = _read_subject(workspace, runs[0].competition)
-    oof = blend_oof(runs, subject.train, subject.targets.output_names)
+    ids, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
+    oof = Oof(ids, folds, combine(outputs, blend, activation=subject.targets.activation))
     return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof), oof.outputs)
 
 

@@ -12,10 +12,11 @@ from kitsolve.data.features import fit_features
 from kitsolve.data.fetch import link_or_copy, read_train_table
 from kitsolve.data.table import test_split
 from kitsolve.data.targets import Targets, encode_targets
-from kitsolve.errors import KitsolveError, nearest
+from kitsolve.errors import KitsolveError, nearest, translated
+from kitsolve.evaluation.blend import read_blend
 from kitsolve.evaluation.runs import ALL, Run, find_run, name_fold
 from kitsolve.evaluation.score import CvScore, score_blend
-from kitsolve.inference import BUNDLE_FORMAT, Bundle, Feature, ModelSpec, read_bundle, read_sample
+from kitsolve.inference import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, read_bundle, read_sample
 from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 
@@ -25,18 +26,20 @@ PREDICTED_AT_ONCE = 32
 
 def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
     """The bundle of the named runs, or of the newest finished one: every finished fold is a member with equal weight,
-    and so is what was trained on all rows.
+    and so is what was trained on all rows. Runs are mixed as `kitsolve blend` has chosen, else by their mean.
 
     bundle.json is written last; a bundle that is complete is left as it is.
 
     Raises:
         KitsolveError: no such run, or none that is finished.
     """
-    runs = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
+    named = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
+    blend = read_blend(workspace, slug, named)
+    runs = [run for run in named if run.name in blend.runs]
     folder = workspace.bundle(slug, bundle_name(runs))
     described = _describe(workspace, runs[0].competition)
-    bundle = _make_bundle(workspace, runs, described)
-    if (folder / "bundle.json").is_file() and read_bundle(folder) == bundle:
+    bundle = _make_bundle(workspace, runs, blend, described)
+    if _holds(folder, bundle):
         return bundle
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -47,6 +50,14 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
         shutil.copyfile(workspace.competition(slug) / "prepare.py", folder / "prepare.py")
     write_json(folder / "bundle.json", asdict(bundle))
     return bundle
+
+
+def _holds(folder: Path, bundle: Bundle) -> bool:
+    """Whether a folder is this very bundle; one of another version's format is not."""
+    try:
+        return read_bundle(folder) == bundle
+    except ValueError:
+        return False
 
 
 def bundle_name(runs: list[Run]) -> str:
@@ -67,21 +78,19 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
             f"{slug} has no bundle{f' {name!r}' if name else ''}.",
             hint=f"take one of: {nearest(name, known)}." if name and known else f"run `kitsolve export {slug}` first.",
         )
-    return read_bundle(workspace.bundle(slug, name or known[-1]))
+    with translated(f"run `kitsolve export {slug}` again."):
+        return read_bundle(workspace.bundle(slug, name or known[-1]))
 
 
 def _members(workspace: Workspace, runs: list[Run], described: Described) -> list[tuple[Run, int, ModelSpec]]:
-    """Run, fold and spec of every finished fold; each run has the same share in the blend."""
+    """Run, fold and spec of every finished fold."""
     members = []
     for run in runs:
         folds = [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]
         for fold in folds:
             num_features = sum(len(feature.categories) or 2 for feature in described.features)
             spec = fold_spec(run, fold, described.targets, num_features=num_features)
-            spec = replace(
-                spec, file=f"{run.name}-fold_{name_fold(fold)}.safetensors", weight=1 / len(runs) / len(folds)
-            )
-            members.append((run, fold, spec))
+            members.append((run, fold, replace(spec, file=f"{run.name}-fold_{name_fold(fold)}.safetensors")))
     return members
 
 
@@ -103,12 +112,12 @@ def _describe(workspace: Workspace, competition: Competition) -> Described:
     )
 
 
-def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) -> Bundle:
+def _make_bundle(workspace: Workspace, runs: list[Run], blend: Blend, described: Described) -> Bundle:
     # The way of submission may have changed since the training.
     competition = read_competition(workspace, runs[0].competition.slug)
     rules = described.targets.rules(competition)
     sample = read_sample(workspace.raw(competition.slug), rules)
-    cv, decoder = score_blend(workspace, runs)
+    cv, decoder = score_blend(workspace, runs, blend)
     return Bundle(
         format=BUNDLE_FORMAT,
         name=bundle_name(runs),
@@ -119,17 +128,19 @@ def _make_bundle(workspace: Workspace, runs: list[Run], described: Described) ->
         decoder=decoder,
         submission=rules,
         batch_size=PREDICTED_AT_ONCE,
+        blend=blend,
         models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
-        card=_make_card(runs, cv),
+        card=_make_card(runs, blend, cv),
     )
 
 
-def _make_card(runs: list[Run], cv: CvScore) -> dict[str, Any]:
+def _make_card(runs: list[Run], blend: Blend, cv: CvScore) -> dict[str, Any]:
     """What people want to know about the bundle: plain JSON values."""
     competition = runs[0].competition
     return {
         "title": competition.title,
         "cv": asdict(cv),
+        "blend": blend.method,
         "runs": [
             {
                 "run": run.name,
@@ -137,8 +148,9 @@ def _make_card(runs: list[Run], cv: CvScore) -> dict[str, Any]:
                 "backbone": run.recipe.backbone,
                 "image_size": run.recipe.image_size,
                 "tta": run.recipe.tta,
+                "weight": weight,
             }
-            for run in runs
+            for run, weight in zip(runs, blend.weights, strict=True)
         ],
         "versions": read_json(runs[0].folder / "run.json")["versions"],
     }

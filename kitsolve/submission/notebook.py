@@ -74,7 +74,8 @@ def _run_card(bundle: Bundle) -> str:
     card, cv = bundle.card, bundle.card["cv"]
     folds = ", ".join(f"{score:.5f}" for score in cv["folds"])
     runs = "\n".join(
-        f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` |"
+        f"| {run['backbone']} | {run['image_size']} px | {run['tta']} | {run['recipe']} | `{run['run']}` "
+        f"| {run['weight']:.3g} |"
         for run in card["runs"]
     )
     versions = ", ".join(f"{package} {version}" for package, version in sorted(card["versions"].items()))
@@ -82,10 +83,11 @@ def _run_card(bundle: Bundle) -> str:
 
 **CV {cv["metric"]} {cv["pooled"]:.5f}** over all out-of-fold predictions;
 folds {folds} (mean {cv["mean"]:.5f}, std {cv["std"]:.5f}).
-The ensemble has {len(bundle.models)} models with equal weight a run. The code below is the code that gave the CV score.
+The ensemble has {len(bundle.models)} models; its runs are mixed by {card["blend"]}.
+The code below is the code that gave the CV score.
 
-| backbone | image size | TTA | recipe | run |
-|---|---|---|---|---|
+| backbone | image size | TTA | recipe | run | weight |
+|---|---|---|---|---|---|
 {runs}
 
 Trained with {versions}. Competition: `{bundle.competition}`, bundle `{bundle.name}`."""

@@ -304,5 +304,5 @@ def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -
         precision=run.recipe.precision,
         file=file,
         sha256=file_sha256(run.fold(fold) / file),
-        weight=1.0,
+        run=run.name,
     )

@@ -9,7 +9,7 @@ from kitsolve.evaluation.oof import (
     SMALLEST,
     WIDE,
     Oof,
-    blend_oof,
+    align_oofs,
     compress,
     decode_rows,
     iter_dense,
@@ -17,7 +17,7 @@ from kitsolve.evaluation.oof import (
     write_oof,
 )
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import Decoder, decode
+from kitsolve.inference import Blend, Decoder, combine, decode
 from kitsolve.workspace import write_json
 
 NAMES = tuple(f"class {number}, “odd”" for number in range(WIDE + 5))
@@ -81,7 +81,9 @@ def test_a_blend_is_the_mean_of_the_rows_that_all_runs_have(fetched, classes):
         write_folds(fetched, one, names, name="one"),
         write_folds(fetched, other, names, name="other", folds=(1,)),
     ]
-    blended = blend_oof(runs, TRAIN, names)
-    assert blended.image_ids.tolist() == ["1e5", "a"]
-    dense = np.concatenate([part for _, part in iter_dense(blended.outputs)])
+    ids, folds, outputs = align_oofs(runs, TRAIN, names)
+    assert ids.tolist() == ["1e5", "a"]
+    assert folds.tolist() == [1, 1]
+    mean = combine(outputs, Blend(("one", "other"), "mean", (0.5, 0.5)), activation="softmax")
+    dense = np.concatenate([part for _, part in iter_dense(mean)])
     np.testing.assert_allclose(dense, (one[[1, 3]] + other[[1, 3]]) / 2, atol=SMALLEST)

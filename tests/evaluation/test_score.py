@@ -4,6 +4,7 @@ import pytest
 
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.blend import read_blend
 from kitsolve.evaluation.oof import Oof, write_oof
 from kitsolve.evaluation.runs import Wanted, find_run, open_run, record_run
 from kitsolve.evaluation.score import score_blend, score_run
@@ -61,7 +62,7 @@ def test_a_run_without_a_fold_cannot_be_scored(fetched, run):
 
 def test_a_blend_of_a_run_with_itself_scores_as_the_run(trained):
     run = find_run(trained, "shades")
-    assert score_blend(trained, [run, run])[0] == score_run(trained, run)
+    assert score_blend(trained, [run, run], read_blend(trained, "shades", [run, run]))[0] == score_run(trained, run)
 
 
 def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
@@ -69,5 +70,5 @@ def test_a_blend_counts_only_rows_that_every_run_has_predicted(fetched, run):
     for fold in (0, 1):
         predict_fold(fetched, run, fold, right=9)
     predict_fold(fetched, other, 1, right=9)
-    assert score_blend(fetched, [run, other])[0].folds == [0.5]
-    assert score_blend(fetched, [other, run])[0].folds == [0.5]
+    assert score_blend(fetched, [run, other], read_blend(fetched, "shades", [run, other]))[0].folds == [0.5]
+    assert score_blend(fetched, [other, run], read_blend(fetched, "shades", [other, run]))[0].folds == [0.5]

@@ -1,16 +1,19 @@
 import json
+import shutil
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.blend import write_blend
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import load_member, load_model, read_bundle
+from kitsolve.inference import Blend, combine, load_member, load_model, predict_probs, read_bundle
 from kitsolve.submission.bundle import export_bundle, find_bundle
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
-from kitsolve.workspace import read_json
+from kitsolve.workspace import Workspace, read_json
 
 CPU = torch.device("cpu")
 
@@ -20,7 +23,7 @@ def test_a_bundle_holds_every_fold_with_its_weights_and_nothing_else(exported):
     folder = exported.bundle("shades", bundle.name)
     files = {path.name for path in folder.iterdir()}
     assert files == {spec.file for spec in bundle.models} | {"bundle.json", "dataset-metadata.json"}
-    assert [spec.weight for spec in bundle.models] == [0.5, 0.5]
+    assert [spec.run for spec in bundle.models] == ["first", "first"]
     assert bundle.submission.class_names == ("bright", "dark", "grey")
 
 
@@ -70,11 +73,12 @@ def test_a_bundle_of_two_runs_gives_each_run_the_same_share(fetched):
         train_folds(fetched, run, folds, choose_machine("cpu", 0))
     bundle = export_bundle(fetched, "shades", ["one", "two", "one"])
     assert bundle.name == "one-and-1-more"
-    assert [(spec.file, spec.weight) for spec in bundle.models] == [
-        ("one-fold_0.safetensors", 0.25),
-        ("one-fold_1.safetensors", 0.25),
-        ("two-fold_1.safetensors", 0.5),
+    assert [(spec.file, spec.run) for spec in bundle.models] == [
+        ("one-fold_0.safetensors", "one"),
+        ("one-fold_1.safetensors", "one"),
+        ("two-fold_1.safetensors", "two"),
     ]
+    assert bundle.blend == Blend(("one", "two"), "mean", (0.5, 0.5))
     assert len(bundle.card["cv"]["folds"]) == 1
 
 
@@ -82,7 +86,29 @@ def test_members_load_in_evaluation_mode(exported):
     bundle = find_bundle(exported, "shades")
     member = load_member(bundle.models[0], exported.bundle("shades", bundle.name), CPU)
     assert not member.model.training
-    assert (member.tta, member.weight) == ("hflip", 0.5)
+    assert (member.tta, member.run) == ("hflip", "first")
+
+
+def test_a_bundle_mixes_its_runs_as_was_chosen_and_predicts_what_the_oof_rule_says(fetched):
+    for name, overrides in (("one", ()), ("two", ("seed=7",)), ("three", ("seed=9",))):
+        run = open_run(fetched, Wanted("shades", overrides=("epochs=1", "tta=none", *overrides), run_name=name))
+        train_folds(fetched, run, [], choose_machine("cpu", 0))
+    alone = [probs_of(fetched, export_bundle(fetched, "shades", [name])) for name in ("one", "two")]
+    chosen = Blend(("one", "three", "two"), "geometric", (0.25, 0.0, 0.75))
+    write_blend(fetched, "shades", chosen)
+    bundle = export_bundle(fetched, "shades", ["two", "one", "three"])
+    assert bundle.blend == Blend(("two", "one"), "geometric", (0.75, 0.25))
+    assert {spec.run for spec in bundle.models} == {"one", "two"}
+    expected = combine(alone, Blend(("one", "two"), "geometric", (0.25, 0.75)), activation="softmax")
+    np.testing.assert_allclose(probs_of(fetched, bundle), expected, atol=1e-5)
+
+
+def probs_of(workspace, bundle):
+    """What a bundle's models and blend make of the test images."""
+    folder = workspace.bundle("shades", bundle.name)
+    members = [load_member(spec, folder, CPU) for spec in bundle.models]
+    paths = sorted((workspace.raw("shades") / "test").iterdir())
+    return predict_probs(members, paths, device=CPU, batch_size=4, workers=1, blend=bundle.blend)
 
 
 def test_the_bundle_that_was_exported_last_is_found(exported):
@@ -105,3 +131,14 @@ def test_bundle_json_is_plain_json(exported):
     values = json.loads((exported.bundle("shades", bundle.name) / "bundle.json").read_text())
     assert values["models"][0]["preprocessing"]["image_size"] == [32, 32]
     assert values["test"]["image"] == "test/{image_id}.png"
+
+
+def test_a_bundle_of_another_version_is_exported_anew_and_named_where_it_is_wanted(exported, tmp_path):
+    shutil.copytree(exported.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    path = workspace.bundle("shades", "first") / "bundle.json"
+    path.write_text(path.read_text().replace('"format": 3', '"format": 2'))
+    with pytest.raises(KitsolveError, match="bundle.json has format 2") as caught:
+        find_bundle(workspace, "shades")
+    assert "kitsolve export shades" in caught.value.hint
+    assert export_bundle(workspace, "shades", ["first"]) == find_bundle(workspace, "shades")

@@ -1,0 +1,312 @@
+"""`kitsolve blend`: how the outputs of several runs are mixed, decided on out-of-fold rows.
+
+What is fitted (weights, quantiles, thresholds) is fitted on all rows for the bundle, and once more for each fold on the
+rows of the others. The score of the latter, which no row has helped to make, is called honest here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import reduce
+from operator import add
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from kitsolve.data.fetch import read_train_table
+from kitsolve.data.targets import encode_targets
+from kitsolve.errors import KitsolveError, nearest, translated
+from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, find_judge, fit_decoder
+from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows
+from kitsolve.evaluation.runs import Run
+from kitsolve.inference import Blend, combine, parse
+from kitsolve.metrics import Metric
+from kitsolve.workspace import Workspace, read_json, write_json
+
+METHODS = ("mean", "weighted", "geometric", "rank")
+ORDER_METRICS = ("roc_auc", "mean_column_auc", "weighted_auc", "average_precision")
+"""They see nothing but the order within a column."""
+GRID = np.linspace(0, 1, 1001)
+MOST_PICKS, PATIENCE = 100, 10
+MOST_NUMBERS, FEWEST_ROWS = 2_000_000, 5_000
+"""Climbing looks at so many numbers of a run, but at no fewer rows."""
+
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A blend and its pooled CV: `fitted` to all rows that are scored, and `honest`: to those of the other folds alone.
+
+    `noise` is the standard error, over the folds, of its honest lead over the mean.
+    """
+
+    method: str
+    weights: tuple[float, ...]
+    fitted: float
+    honest: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class BlendReport:
+    """What blending gives, on the `rows` that all runs have predicted out of fold.
+
+    `singles`: run -> pooled CV. `candidates`: the mean first. `correlation`: see `correlate`. `gain`: by how much the
+    honest score of what was chosen is better than that of the best run, which is chosen for each fold on the others,
+    too. That one of at most four methods is chosen by the same honest scores flatters it a little.
+    """
+
+    metric: str
+    rows: int
+    singles: dict[str, float]
+    candidates: list[Candidate]
+    correlation: list[list[float]]
+    chosen: Blend
+    gain: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The rows that all runs have predicted: their targets (see Targets.scored), their folds, each run's outputs."""
+
+    judge: Judge
+    activation: str
+    runs: tuple[str, ...]
+    targets: Array
+    folds: Rows
+    outputs: list[Outputs]
+
+
+def find_blend(workspace: Workspace, runs: list[Run], *, method: str = "auto") -> BlendReport:
+    """Mix runs of one competition by a method of METHODS; "auto": by the one that `choose` takes.
+
+    Raises:
+        KitsolveError: fewer than two runs or shared rows, or a method that is not known or not for these outputs.
+    """
+    pool = _read_pool(workspace, list({run.name: run for run in runs}.values()))
+    with translated(f'set folds.scheme = "stratified" for {runs[0].competition.slug}, or lower folds.count.'):
+        return rate_blends(pool, method=method)
+
+
+def write_blend(workspace: Workspace, slug: str, blend: Blend) -> Path:
+    """Keep what `kitsolve export` of these runs takes."""
+    path = _path(workspace, slug, blend.runs)
+    write_json(path, asdict(blend))
+    return path
+
+
+def read_blend(workspace: Workspace, slug: str, runs: Sequence[Run]) -> Blend:
+    """What `kitsolve blend` has chosen for these runs, in any order and without those of no weight; else their mean."""
+    names = tuple(run.name for run in runs)
+    path = _path(workspace, slug, names)
+    if not path.is_file():
+        return Blend(names, "mean", (1 / len(names),) * len(names))
+    known: Blend = parse(Blend, read_json(path))
+    order = [known.runs.index(name) for name in names if known.weights[known.runs.index(name)]]
+    return Blend(
+        tuple(known.runs[place] for place in order),
+        known.method,
+        tuple(known.weights[place] for place in order),
+        tuple(known.quantiles[place] for place in order) if known.quantiles else (),
+    )
+
+
+def _path(workspace: Workspace, slug: str, names: Sequence[str]) -> Path:
+    return workspace.blends(slug) / f"{hashlib.sha256(' '.join(sorted(names)).encode()).hexdigest()[:12]}.json"
+
+
+def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
+    """Rows in the order of the first run, with its folds; a single fold becomes five parts: no model has seen them."""
+    names = tuple(run.name for run in runs)
+    if len(names) < 2:
+        problem = f"a blend needs two runs, not {len(names)}: {', '.join(names) or 'none is named'}."
+        raise KitsolveError(problem, hint="name another run; `kitsolve runs SLUG` lists them.")
+    competition, slug = runs[0].competition, runs[0].competition.slug
+    assert all(run.competition.slug == slug for run in runs), f"{names} are not all of {slug}"
+    train = read_train_table(workspace, slug)
+    targets = encode_targets(train, competition, workspace.raw(slug))
+    shared, folds, outputs = align_oofs(runs, train, targets.output_names)
+    if len(shared) < 2:
+        raise KitsolveError(
+            f"the runs {', '.join(names)} have {len(shared)} out-of-fold rows in common.",
+            hint=f"train the folds that one of them lacks: `kitsolve train {slug} --run {names[-1]}`.",
+        )
+    return Pool(
+        judge=find_judge(workspace, competition, targets),
+        activation=targets.activation,
+        runs=names,
+        targets=targets.scored[pd.Index(train.image_id).get_indexer(shared)],
+        folds=folds if len(np.unique(folds)) > 1 else np.arange(len(shared)) % 5,
+        outputs=outputs,
+    )
+
+
+def rate_blends(pool: Pool, *, method: str = "auto") -> BlendReport:
+    """Score the mean and `method`, or all methods that these outputs allow, and choose.
+
+    Raises:
+        KitsolveError: the method is not known, or not for these outputs.
+    """
+    judge, metric = pool.judge, pool.judge.metric
+    honest = {name: _predict_honestly(pool, name) for name in _methods_of(pool, method)}
+    singles = [decode_out_of_fold(judge, pool.targets, outputs, pool.folds) for outputs in pool.outputs]
+    candidates = [_rate(pool, name, honest[name], honest["mean"]) for name in honest]
+    chosen = choose(candidates, metric) if method == "auto" else candidates[-1]
+    return BlendReport(
+        metric=judge.name,
+        rows=len(pool.targets),
+        singles={run: metric.score(pool.targets, single) for run, single in zip(pool.runs, singles, strict=True)},
+        candidates=candidates,
+        correlation=correlate(pool.outputs).tolist(),
+        chosen=_mix(pool, chosen.method, np.arange(len(pool.targets)))[0],
+        gain=_sign(metric) * (chosen.honest - metric.score(pool.targets, _take_best(pool, singles))),
+    )
+
+
+def _methods_of(pool: Pool, method: str) -> list[str]:
+    """The mean and `method`, or all that suit the outputs and the metric."""
+    dense, num_outputs = not isinstance(pool.outputs[0], csr_array), pool.outputs[0].shape[1]
+    suits = {
+        "geometric": dense and pool.activation in ("softmax", "sigmoid"),
+        "rank": dense and pool.judge.name in ORDER_METRICS,
+    }
+    known = [name for name in METHODS if suits.get(name, True)]
+    if method == "auto":
+        return known
+    if method not in known:
+        unsuited = f"a {method} blend is not for {pool.judge.name} of {num_outputs} outputs ({pool.activation})."
+        raise KitsolveError(
+            unsuited if method in METHODS else f"there is no blend {method!r}.",
+            hint=f"take one of: {nearest(method, ['auto', *known])}.",
+        )
+    return list(dict.fromkeys(["mean", method]))
+
+
+def _predict_honestly(pool: Pool, method: str) -> Array:
+    """Predictions of each fold by the blend and the decoder that suit the others best."""
+
+    def predict(own: Rows, others: Rows) -> Array:
+        _, mixed = _mix(pool, method, others)
+        decoder = fit_decoder(pool.judge, pool.targets[others], mixed[others])
+        return decode_rows(mixed[own], decoder, pool.judge.metric.wants)
+
+    return _join_folds(pool, predict)
+
+
+def _take_best(pool: Pool, singles: list[Array]) -> Array:
+    """Of the runs' predictions those of the run that is best on the other folds."""
+
+    def take(own: Rows, others: Rows) -> Array:
+        # The thresholds behind `single[others]` have seen `own`; to fit them again for each run would take minutes.
+        scores = [pool.judge.metric.score(pool.targets[others], single[others]) for single in singles]
+        return singles[_best(pool.judge.metric, scores)][own]
+
+    return _join_folds(pool, take)
+
+
+def _join_folds(pool: Pool, predict: Callable[[Rows, Rows], Array]) -> Array:
+    """What `predict` makes of the rows of each fold and those of the others, in the order of the pool."""
+    owns = [np.flatnonzero(pool.folds == fold) for fold in np.unique(pool.folds)]
+    parts = [predict(own, np.setdiff1d(np.arange(len(pool.folds)), own)) for own in owns]
+    return np.concatenate(parts)[np.argsort(np.concatenate(owns))]
+
+
+def _mix(pool: Pool, method: str, rows: Rows) -> tuple[Blend, Outputs]:
+    """The blend that suits `rows` best, and its outputs for all rows."""
+    equal = (1 / len(pool.runs),) * len(pool.runs)
+    quantiles = [fit_quantiles(outputs[rows]) for outputs in pool.outputs] if method == "rank" else []
+    blend = Blend(pool.runs, method, climb(pool, rows) if method == "weighted" else equal, tuple(quantiles))
+    return blend, combine(pool.outputs, blend, activation=pool.activation)
+
+
+def _rate(pool: Pool, method: str, honest: Array, mean: Array) -> Candidate:
+    """The candidate whose honest predictions these are, beside those of the mean."""
+    score, targets, folds = pool.judge.metric.score, pool.targets, np.unique(pool.folds)
+    blend, mixed = _mix(pool, method, np.arange(len(targets)))
+    fitted = pool.judge.score(targets, mixed, fit_decoder(pool.judge, targets, mixed))
+    own = [pool.folds == fold for fold in folds]
+    leads = [score(targets[rows], honest[rows]) - score(targets[rows], mean[rows]) for rows in own]
+    noise = float(np.std(leads, ddof=1) / np.sqrt(len(folds)))
+    return Candidate(method, blend.weights, fitted, score(targets, honest), noise)
+
+
+def choose(candidates: Sequence[Candidate], metric: Metric) -> Candidate:
+    """The best honest score of those that lead the mean, the first candidate, by more than their noise; else the mean.
+
+    A lead that another split into folds may turn round is no reason for what is less plain: the one-standard-error rule
+    of Breiman et al. (1984), Classification and Regression Trees.
+    """
+    mean, sign = candidates[0], _sign(metric)
+    leaders = [one for one in candidates[1:] if sign * (one.honest - mean.honest) > one.noise]
+    return leaders[_best(metric, [one.honest for one in leaders])] if leaders else mean
+
+
+def climb(pool: Pool, rows: Rows) -> tuple[float, ...]:
+    """Weights by hill climbing on the metric: again and again the run is picked, with replacement, that helps most.
+
+    A run's weight is its share in the picks (Caruana et al. 2004, Ensemble selection from libraries of models), of
+    which the last ones that did not help are left out. Outputs are decoded by what suits their equal mean. Equal scores
+    are decided by the runs' names, not by their order.
+    """
+    judge, metric = pool.judge, pool.judge.metric
+    # A metric of the order lives on rare positives: none is left out.
+    rows = rows if judge.name in ORDER_METRICS else _thin(rows, pool.outputs[0].shape[1])
+    targets, outputs = pool.targets[rows], [outputs[rows] for outputs in pool.outputs]
+    decoder = fit_decoder(judge, targets, reduce(add, outputs) / np.float32(len(outputs)))
+    order = sorted(range(len(outputs)), key=lambda run: pool.runs[run])
+    total, best, kept = outputs[0] * np.float32(0), metric.worst, 0
+    picks: list[int] = []
+    # A pick that does not help makes the next step shorter, and that may.
+    while len(picks) < min(MOST_PICKS, kept + PATIENCE):
+        share = np.float32(1 / (len(picks) + 1))
+        scores = [judge.score(targets, (total + outputs[run]) * share, decoder) for run in order]
+        found = _best(metric, scores)
+        picks.append(order[found])
+        total = total + outputs[order[found]]
+        if metric.is_better(scores[found], best):
+            best, kept = scores[found], len(picks)
+    return tuple((np.bincount(picks[:kept], minlength=len(outputs)) / kept).tolist())
+
+
+def _thin(rows: Rows, num_outputs: int) -> Rows:
+    """Every so many-th of the rows; they bound the time, and a few weights do not get better with more."""
+    return rows[:: -(-len(rows) // max(MOST_NUMBERS // num_outputs, FEWEST_ROWS))]
+
+
+def _best(metric: Metric, scores: list[float]) -> int:
+    """The place of the first of the best scores."""
+    return int(np.argmax(_sign(metric) * np.array(scores)))
+
+
+def _sign(metric: Metric) -> int:
+    """1 where greater is better, else -1."""
+    return 1 if metric.greater_is_better else -1
+
+
+def fit_quantiles(outputs: Array) -> tuple[tuple[float, ...], ...]:
+    """(outputs, 1001) the values at the shares GRID of each column's sorted rows: what `combine` takes ranks from."""
+    places = np.rint(GRID * (len(outputs) - 1)).astype(np.int64)
+    return tuple(tuple(column) for column in np.sort(outputs, axis=0)[places].T.tolist())
+
+
+def correlate(outputs: Sequence[Outputs]) -> Array:
+    """(runs, runs) Pearson's correlation over the rows, as the mean over the outputs; 1 where nothing varies.
+
+    Of sparse outputs: over all places where a run has a number.
+    """
+    if isinstance(outputs[0], csr_array):
+        places = reduce(add, outputs).nonzero()
+        outputs = [np.asarray(own[places]).reshape(-1, 1) for own in outputs]
+    total = seen = np.zeros((len(outputs), len(outputs)))
+    for column in range(outputs[0].shape[1]):
+        values = np.stack([own[:, column] for own in outputs]).astype(np.float64)
+        values[np.ptp(values, axis=1) == 0] = np.nan
+        found = np.corrcoef(values)
+        total, seen = total + np.nan_to_num(found), seen + np.isfinite(found)
+    return np.where(seen > 0, total / np.maximum(seen, 1), 1.0)
