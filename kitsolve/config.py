@@ -128,7 +128,7 @@ class Submission(Strict):
     """What the competition wants to get, and by which way.
 
     `top_k`: labels a row of kind top_k. `separator`: between the labels of kinds label_list and top_k.
-    `machine_shape` is Kaggle's name for the machine that runs the notebook of a code competition.
+    `machine_shape` is Kaggle's name for the machine that runs the notebook of a code competition, `hours` its limit.
     """
 
     kind: Literal["label", "probability", "class_probabilities", "label_list", "top_k", "value", "prepare:submission"]
@@ -137,6 +137,7 @@ class Submission(Strict):
     top_k: int = Field(default=5, ge=1)
     separator: str = " "
     machine_shape: str = "NvidiaTeslaT4"
+    hours: float = Field(default=9.0, gt=0)
 
 
 TASK_KINDS = {
@@ -180,7 +181,7 @@ class Competition(Strict):
 
     def for_training(self) -> Competition:
         """The facts without those that change neither tables nor training: title and way of submission."""
-        way = {"via": "local", "machine_shape": ""}
+        way = {"via": "local", "machine_shape": "", "hours": 9.0}
         return self.model_copy(update={"title": "", "submission": self.submission.model_copy(update=way)})
 
     @field_validator("metric")

@@ -19,11 +19,12 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from itertools import islice
 from operator import add
@@ -174,10 +175,24 @@ class Blend:
     weights: tuple[float, ...]
     quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
+    def only(self, runs: Sequence[str]) -> Blend:
+        """The same of some of its runs, in their order here."""
+        if len(runs) == len(self.runs):
+            return self
+        places = [self.runs.index(run) for run in runs]
+        total = sum(self.weights[place] for place in places)
+        weights = tuple(self.weights[place] / total for place in places)
+        return Blend(
+            tuple(runs), self.method, weights, tuple(self.quantiles[place] for place in places if self.quantiles)
+        )
+
 
 @dataclass(frozen=True)
 class Bundle:
-    """bundle.json: all that prediction needs to know. `card` is for people: CV, runs, versions."""
+    """bundle.json: all that prediction needs to know.
+
+    `prior`: the mean of the train images' outputs. `card` is for people: CV, runs, versions.
+    """
 
     format: int
     name: str
@@ -189,6 +204,7 @@ class Bundle:
     submission: SubmissionRules
     batch_size: int
     blend: Blend
+    prior: tuple[float, ...]
     models: tuple[ModelSpec, ...]
     card: Mapping[str, Any]
 
@@ -275,7 +291,7 @@ def _read_with_pillow(path: Path | str) -> np.ndarray:
             if image.mode.startswith("I;16"):  # convert() would cut these off at 255
                 return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, axis=-1)
             return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as error:  # Pillow's PNG reader raises SyntaxError on broken files
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: of PNG files
         raise ValueError(f"image {path} is damaged or no image: {error}.") from error
 
 
@@ -380,15 +396,23 @@ def iter_batches(
     batch_size: int,
     workers: int,
     read: Callable[[Any, int], np.ndarray] = read_image,
-) -> Iterator[list[Tensor]]:
+    lenient: bool = False,
+) -> Iterator[tuple[list[Tensor], dict[int, str]]]:
     """Batches of decoded images in the order of `paths`, two batches ahead of their use.
 
-    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`.
+    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`,
+    and why some of its images, by their place in it, are black: those that cannot be read, where that is no error.
     Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
     """
+    black = [np.zeros((*kind.image_size, kind.channels), dtype=np.uint8) for kind in kinds]
 
-    def read_all(path: Any) -> list[np.ndarray]:  # noqa: ANN401  (what `read` takes)
-        image = read(path, kinds[0].channels)
+    def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
+        try:
+            image = read(path, kinds[0].channels)
+        except ValueError as error:
+            if lenient:
+                return str(error)
+            raise
         return [resize_image(image, kind) for kind in kinds]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
@@ -399,9 +423,11 @@ def iter_batches(
             )
             ahead = deque(islice(waiting, 3))
             while ahead:
-                images = [future.result() for future in ahead.popleft()]
+                found = [future.result() for future in ahead.popleft()]
                 ahead.extend(islice(waiting, 1))
-                yield [torch.from_numpy(np.stack(sized)) for sized in zip(*images, strict=True)]
+                lost = {place: image for place, image in enumerate(found) if isinstance(image, str)}
+                images = [black if isinstance(image, str) else image for image in found]
+                yield [torch.from_numpy(np.stack(sized)) for sized in zip(*images, strict=True)], lost
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -637,13 +663,27 @@ def choose_device(name: str = "auto") -> torch.device:
         ValueError: torch does not know that device here.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return all_devices()[0]
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        float(torch.ones(1, device=device) + 1)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device {name} cannot be used here: {str(error).splitlines()[0]}.") from error
     return device
+
+
+def all_devices() -> list[torch.device]:
+    """Every GPU that computes here, else the CPU.
+
+    A GPU may be there and too old for this torch: one operation shows it.
+    """
+    found = []
+    for number in range(torch.cuda.device_count()):
+        try:
+            found.append(choose_device(f"cuda:{number}"))
+        except ValueError as error:
+            print(f"warning: {error}")
+    return found or [torch.device("cpu")]
 
 
 def choose_dtype(precision: str, device_type: str, *, has_bfloat16: bool) -> torch.dtype:
@@ -799,7 +839,87 @@ def predict_probs(members: Sequence[Member], paths: Sequence[Path], **settings: 
     return np.concatenate(list(iter_probs(members, paths, **settings)))
 
 
-@torch.inference_mode()
+@dataclass
+class Rescue:
+    """What saves a submission where images cannot be read or the time is short.
+
+    `prior`: (outputs,) the mean prediction, which stands for an image that has none. `end`: on the monotonic clock.
+    `lost`: why images could not be read; `unseen`: how many the time did not suffice for; `passes`: how many views by
+    models were computed, of so many `wanted`.
+    """
+
+    prior: np.ndarray
+    end: float = math.inf
+    lost: list[str] = field(default_factory=list)
+    unseen: int = 0
+    passes: int = 0
+    wanted: int = 0
+
+    def allow(self, batches_left: int) -> float:
+        """Seconds for the next of so many batches, some held back."""
+        return 0.9 * (self.end - time.monotonic()) / batches_left
+
+
+@dataclass
+class Ensemble:
+    """The members on one device, and how long one view by each takes for a batch, in seconds."""
+
+    members: Sequence[Member]
+    device: torch.device
+    blend: Blend
+    costs_s: list[float] = field(default_factory=list)
+
+    @torch.inference_mode()
+    def predict(
+        self, sized: Sequence[Tensor], kinds: Sequence[Preprocessing], beside: np.ndarray | None, allowed_s: float
+    ) -> tuple[np.ndarray, int]:
+        """(images, outputs) float32 of a batch, and how many views by members went into them."""
+        inputs = {kind: normalise(images.to(self.device), kind) for kind, images in zip(kinds, sized, strict=True)}
+        numbers = () if beside is None else (torch.from_numpy(beside).to(self.device),)
+        views = self.choose_views(allowed_s)
+        costs, outputs = [], {name: [] for name in self.blend.runs}  # type: ignore[var-annotated]
+        for place, (member, count) in enumerate(zip(self.members, views, strict=True)):
+            started = time.perf_counter()
+            if count:
+                images = inputs[member.preprocessing]
+                outputs[member.run].append(_mean_over_views(member, images, numbers, count).cpu().numpy())
+            costs.append((time.perf_counter() - started) / count if count else self.costs_s[place])
+        self.costs_s = costs
+        runs = [name for name in self.blend.runs if outputs[name]]
+        means = [np.mean(outputs[name], axis=0) for name in runs]
+        return combine(means, self.blend.only(runs), activation=self.members[0].activation), sum(views)
+
+    def choose_views(self, allowed_s: float) -> list[int]:
+        """How many views each member gets of the next batch; the first batch shows what they cost."""
+        weights = dict(zip(self.blend.runs, self.blend.weights, strict=True))
+        sizes = Counter(member.run for member in self.members)
+        return choose_views(
+            self.costs_s or [0.0] * len(self.members),
+            [len(TTA[member.tta]) for member in self.members],
+            [weights[member.run] / sizes[member.run] for member in self.members],
+            allowed_s,
+        )
+
+
+def choose_views(
+    costs_s: Sequence[float], views: Sequence[int], weights: Sequence[float], allowed_s: float
+) -> list[int]:
+    """How many of its views each member computes, so that all together take no longer than is allowed.
+
+    First views are left out, always one of the member that has most of them (the slowest of these); then members, that
+    of the least weight first. One view by one member always stays.
+    """
+    chosen = list(views)
+    places = range(len(chosen))
+    while sum(chosen) > 1 and sum(cost * count for cost, count in zip(costs_s, chosen, strict=True)) > allowed_s:
+        if max(chosen) > 1:
+            chosen[max(places, key=lambda place: (chosen[place], costs_s[place]))] -= 1
+        else:
+            kept = [place for place in places if chosen[place]]
+            chosen[min(kept, key=lambda place: (weights[place], -costs_s[place]))] = 0
+    return chosen
+
+
 def iter_probs(
     members: Sequence[Member],
     paths: Sequence[Any],
@@ -811,6 +931,8 @@ def iter_probs(
     blend: Blend | None = None,
     read: Callable[[Any, int], np.ndarray] = read_image,
     report: Callable[[int], object] = lambda images: None,
+    rescue: Rescue | None = None,
+    others: Mapping[torch.device, Sequence[Member]] | None = None,
 ) -> Iterator[np.ndarray]:
     """The mean over the members of a run of the mean over their TTA views of the activated outputs, batch by batch.
 
@@ -820,6 +942,8 @@ def iter_probs(
         blend: how the runs are mixed; None: all members are of one.
         read: gives the image of one of the paths, with so many channels.
         report: called with the number of images done after every batch.
+        rescue: what stands for images that cannot be read, which are errors without it; and the time.
+        others: the same members on further devices, each of which takes its turn.
 
     Returns:
         (images of a batch, outputs) float32, in the order of `paths`.
@@ -828,20 +952,44 @@ def iter_probs(
         raise ValueError("there is no image to predict.")
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
     blend = blend or Blend((members[0].run,), "mean", (1.0,))
-    batches = iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read)
-    for number, sized in enumerate(batches):
-        inputs = {kind: normalise(images.to(device), kind) for kind, images in zip(kinds, sized, strict=True)}
-        rows = slice(number * batch_size, number * batch_size + len(sized[0]))
-        beside = () if features is None else (torch.from_numpy(features[rows]).to(device),)
-        outputs = [(member.run, _mean_over_views(member, inputs[member.preprocessing], beside)) for member in members]
-        runs = [torch.stack([own for run, own in outputs if run == name]).mean(0) for name in blend.runs]
-        yield combine([run.cpu().numpy() for run in runs], blend, activation=members[0].activation)
-        report(len(sized[0]))
+    placed = {device: members, **(others or {})}
+    ensembles = [Ensemble(own, place, blend) for place, own in placed.items()]
+    wanted, done = sum(len(TTA[member.tta]) for member in members), 0
+    batches = iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read, lenient=rescue is not None)
+    waiting: deque[tuple[Any, dict[int, str]]] = deque()
+
+    def collect() -> np.ndarray:
+        future, lost = waiting.popleft()
+        probs, passes = future.result()
+        if rescue is not None:
+            probs[list(lost)] = rescue.prior
+            rescue.lost += lost.values()
+            rescue.passes, rescue.wanted = rescue.passes + passes, rescue.wanted + wanted
+        report(len(probs))
+        return np.asarray(probs)
+
+    with ThreadPoolExecutor(len(ensembles)) as pool:
+        for number, (sized, lost) in enumerate(batches):
+            if rescue is not None and time.monotonic() > rescue.end:
+                break
+            if len(waiting) == len(ensembles):
+                yield collect()
+            left = -(-(len(paths) - done) // batch_size)
+            allowed_s = math.inf if rescue is None else len(ensembles) * rescue.allow(left)
+            beside = None if features is None else features[done : done + len(sized[0])]
+            done += len(sized[0])
+            ensemble = ensembles[number % len(ensembles)]
+            waiting.append((pool.submit(ensemble.predict, sized, kinds, beside, allowed_s), lost))
+        while waiting:
+            yield collect()
+    if rescue is not None and done < len(paths):
+        rescue.unseen = len(paths) - done
+        yield np.repeat(rescue.prior[None].astype(np.float32), rescue.unseen, axis=0)
 
 
-def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...]) -> Tensor:
-    """(images, outputs) float32: float16 sums would lose digits."""
-    views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta]]
+def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...], count: int) -> Tensor:
+    """(images, outputs) float32 of the first `count` views: float16 sums would lose digits."""
+    views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta][:count]]
     logits = [member.forward(view, *beside) for view in views]
     return torch.stack([ACTIVATIONS[member.activation](view.float()) for view in logits]).mean(0)
 
@@ -1237,33 +1385,56 @@ def predict_bundle(
     *,
     device: torch.device | None = None,
     report: Callable[[int], object] = lambda images: None,
+    lenient: bool = False,
+    time_limit_s: float = math.inf,
 ) -> pd.DataFrame:
     """Predict the test images of `input_dir` with a bundle, write `output` and check what was written.
+
+    Args:
+        lenient: an image that cannot be read gets the mean prediction, and a submission of nothing else is written
+            first; for a code competition, where any file counts more than none.
+        time_limit_s: where the time does not suffice for all views by all models, some are left out.
 
     Raises:
         ValueError: whatever is missing, damaged or not acceptable, by name.
     """
+    end = time.monotonic() + time_limit_s
     bundle = read_bundle(bundle_dir)
-    device = device or choose_device()
     sample = read_sample(input_dir, bundle.submission)
+    rescue = Rescue(np.array(bundle.prior, dtype=np.float32), end) if lenient else None
+    if rescue is not None:
+        nothing = np.repeat(rescue.prior[None], len(sample), axis=0)
+        _submit([nothing], sample, bundle, bundle_dir, output)
     rows = join_rows(sample, input_dir, bundle.test)
-    members = [load_member(spec, bundle_dir, device) for spec in bundle.models]
+    devices = [device] if device else all_devices()
+    members = [[load_member(spec, bundle_dir, place) for spec in bundle.models] for place in devices]
     with tempfile.TemporaryDirectory() as scratch:
+        paths = image_paths(rows, bundle.test.image)
         batches = iter_probs(
-            members,
-            find_images(
-                input_dir, image_paths(rows, bundle.test.image), bundle.archives, Path(scratch), test=bundle.test
-            ),
+            members[0],
+            find_images(input_dir, paths, bundle.archives, Path(scratch), test=bundle.test),
             features=encode_features(rows, bundle.features) if bundle.features else None,
             blend=bundle.blend,
-            device=device,
+            device=devices[0],
+            others=dict(zip(devices[1:], members[1:], strict=True)),
             batch_size=bundle.batch_size,
             workers=os.cpu_count() or 1,
             report=report,
+            rescue=rescue,
         )
-        # Decoded batch by batch: of 15,000 classes the outputs of all images may not fit into memory.
-        form = FORMS.get(bundle.submission.kind)
-        predictions = np.concatenate([decode(batch, bundle.decoder, form) if form else batch for batch in batches])
+        written = _submit(batches, sample, bundle, bundle_dir, output)
+    if rescue is not None:
+        print("\n".join(describe_rescue(rescue, images=len(rows))))
+    return written
+
+
+def _submit(
+    batches: Iterable[np.ndarray], sample: pd.DataFrame, bundle: Bundle, bundle_dir: Path, output: Path
+) -> pd.DataFrame:
+    """Write the submission of a bundle's outputs, and check what was written."""
+    # Decoded batch by batch: of 15,000 classes the outputs of all images may not fit into memory.
+    form = FORMS.get(bundle.submission.kind)
+    predictions = np.concatenate([decode(batch, bundle.decoder, form) if form else batch for batch in batches])
     if form:
         submission = make_submission(sample, predictions, bundle.submission)
     else:
@@ -1272,6 +1443,17 @@ def predict_bundle(
     written = pd.read_csv(output, dtype=str, keep_default_na=False)
     check_submission(written, sample, bundle.submission)
     return written
+
+
+def describe_rescue(rescue: Rescue, *, images: int) -> Iterator[str]:
+    """What did not go as it should, in words."""
+    yield f"{images:,} images, {len(rescue.lost):,} of them unreadable, {rescue.passes:,} of {rescue.wanted:,} passes"
+    if rescue.lost:
+        yield f"unreadable images got the mean prediction, first: {rescue.lost[0]}"
+    if rescue.passes < rescue.wanted:
+        yield "the time did not suffice for all views and models: the least of them were left out"
+    if rescue.unseen:
+        yield f"the time was over before {rescue.unseen:,} images, which got the mean prediction"
 
 
 def _load_prepare(bundle_dir: Path) -> Any:  # noqa: ANN401  (a module)
@@ -1298,9 +1480,10 @@ def main() -> None:
     parser.add_argument("--bundle", type=Path, required=True, help="folder with bundle.json and the weights")
     parser.add_argument("--input", type=Path, required=True, help="the competition's folder")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"))
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default every GPU, else the CPU")
     given = parser.parse_args()
-    predict_bundle(given.bundle, given.input, given.output, device=choose_device(given.device))
+    device = choose_device(given.device) if given.device else None
+    predict_bundle(given.bundle, given.input, given.output, device=device)
     print(f"wrote {given.output}")
 
 

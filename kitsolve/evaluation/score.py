@@ -53,16 +53,17 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     return cv
 
 
-def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[CvScore, Decoder]:
+def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[CvScore, Decoder, NDArray[np.float64]]:
     """The CV of the runs' blend, over the rows that all of them have predicted out of fold.
 
     Returns:
-        It, and the decoder that a bundle carries: fitted on all of these rows.
+        It, and what a bundle carries: the decoder that is fitted on all of these rows, and their mean outputs.
     """
     subject = _read_subject(workspace, runs[0].competition)
     ids, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
     oof = Oof(ids, folds, combine(outputs, blend, activation=subject.targets.activation))
-    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof), oof.outputs)
+    prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
+    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof), oof.outputs), prior
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,7 @@ def _make_bundle(workspace: Workspace, runs: list[Run], blend: Blend, described:
     competition = read_competition(workspace, runs[0].competition.slug)
     rules = described.targets.rules(competition)
     sample = read_sample(workspace.raw(competition.slug), rules)
-    cv, decoder = score_blend(workspace, runs, blend)
+    cv, decoder, prior = score_blend(workspace, runs, blend)
     return Bundle(
         format=BUNDLE_FORMAT,
         name=bundle_name(runs),
@@ -129,6 +129,7 @@ def _make_bundle(workspace: Workspace, runs: list[Run], blend: Blend, described:
         submission=rules,
         batch_size=PREDICTED_AT_ONCE,
         blend=blend,
+        prior=tuple(prior.tolist()),
         models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
         card=_make_card(runs, blend, cv),
     )

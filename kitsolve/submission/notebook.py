@@ -23,9 +23,11 @@ OWNER = "OWNER"
 SETTINGS = """\
 # Nothing here needs the internet: the weights are an attached dataset, the code stands in the next cell.
 import os
+import time
 from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"
+END = time.monotonic() + 0.9 * 3600 * {hours:g}  # of the {hours:g} h that the competition allows
 KAGGLE = Path(os.environ.get("KITSOLVE_KAGGLE", "/kaggle"))  # a rehearsal at home sets another place
 COMPETITION = "{competition}"
 WEIGHTS = "{weights}"  # the dataset to attach"""
@@ -35,23 +37,29 @@ import kitsolve_inference as kitsolve
 
 bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
 input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, "{sample}")
-device = kitsolve.choose_device()
+devices = ", ".join(map(str, kitsolve.all_devices()))
 print(f"weights  {{bundle_dir}}\\ndata     {{input_dir}}")
-print(f"device   {{device}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
+print(f"devices  {{devices}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
 
 PREDICT = """\
 # Reads the ids and images that are there now: at the rerun those of the hidden test set.
-submission = kitsolve.predict_bundle(bundle_dir, input_dir, KAGGLE / "working" / "submission.csv", device=device)
+# A submission of the mean prediction is there at once; the real one takes its place at the end.
+output = KAGGLE / "working" / "submission.csv"
+submission = kitsolve.predict_bundle(bundle_dir, input_dir, output, lenient=True, time_limit_s=END - time.monotonic())
 print(f"{len(submission):,} rows, checked against the sample submission")"""
 
 PREVIEW = """\
 submission.head(10)"""
 
 
-def build_notebook(bundle: Bundle) -> NotebookNode:
-    """The notebook of a bundle: run card, settings, inference.py word for word, prediction, preview."""
+def build_notebook(bundle: Bundle, *, hours: float = 9.0) -> NotebookNode:
+    """The notebook of a bundle: run card, settings, inference.py word for word, prediction, preview.
+
+    Args:
+        hours: that Kaggle lets it run.
+    """
     sources = [
-        SETTINGS.format(competition=bundle.competition, weights=kaggle_slug(bundle)),
+        SETTINGS.format(competition=bundle.competition, weights=kaggle_slug(bundle), hours=hours),
         f"%%writefile kitsolve_inference.py\n{inspect.getsource(inference)}",
         FIND.format(sample=bundle.submission.sample),
         PREDICT,
@@ -110,10 +118,10 @@ def write_notebook(workspace: Workspace, bundle: Bundle, *, owner: str = OWNER) 
     """
     folder = workspace.notebook(bundle.competition, bundle.name)
     path = folder / f"{bundle.competition}.ipynb"
-    text = nbformat.writes(build_notebook(bundle)) + "\n"
+    facts = read_competition(workspace, bundle.competition).submission
+    text = nbformat.writes(build_notebook(bundle, hours=facts.hours)) + "\n"
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)  # else it keeps its time, and a rehearsal of it its worth
-    facts = read_competition(workspace, bundle.competition).submission
     write_json(folder / "kernel-metadata.json", kernel_metadata(bundle, path.name, facts=facts, owner=owner))
     weights = workspace.bundle(bundle.competition, bundle.name)
     write_json(weights / "dataset-metadata.json", dataset_metadata(bundle, owner=owner))

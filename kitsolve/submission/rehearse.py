@@ -115,7 +115,7 @@ def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
         "its inputs are as they were": public.inputs_kept and rerun.inputs_kept,
         "the public submission passes every check": is_valid(workspace.raw(slug), public.submission, bundle),
         "it equals that of `kitsolve predict`": read_csv(predict(workspace, bundle)).equals(public.submission),
-        "a larger test set with other ids passes every check": is_valid(
+        "a larger test set with other ids and a damaged image passes every check": is_valid(
             place / "rerun" / "input" / "competitions" / slug, rerun.submission, bundle
         ),
         "the same images get the same predictions there": agrees(public.submission, rerun.submission, origins, bundle),
@@ -157,9 +157,14 @@ def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFr
     _link_files(raw, target, without=_paths(workspace, slug, "train.csv") | _paths(workspace, slug, "test.csv"))
     sample = read_sample(raw, bundle.submission)
     sources, rows, origins = _make_rerun_rows(workspace, bundle, sample)
-    for source, path in zip(sources, image_paths(rows, bundle.test.image), strict=True):
+    paths = image_paths(rows, bundle.test.image)
+    for source, path in zip(sources, paths, strict=True):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(raw / source, target / path)
+    if not bundle.test.arrays and "" in origins:
+        damaged = target / paths[origins.index("")]
+        damaged.unlink()  # a hard link, too
+        damaged.write_bytes(b"cut off")
     for name in (*bundle.test.files, bundle.submission.sample):
         (target / name).unlink()  # a hard link: writing into it would change the raw file
     hidden = pd.concat([sample.iloc[:1]] * len(rows), ignore_index=True)

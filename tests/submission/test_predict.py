@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from kitsolve.errors import KitsolveError
+from kitsolve.inference import check_submission, predict_bundle, read_sample
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.predict import keep_or_predict, predict
 from kitsolve.workspace import Workspace, read_csv
@@ -69,3 +70,37 @@ def test_a_submission_is_kept_until_bundle_or_tables_are_newer(copy):
         os.utime(source, ns=(later, later))
         assert keep_or_predict(copy, bundle).read_text() != "stale"
         os.utime(source, ns=(0, 0))
+
+
+def place_of(exported):
+    bundle = find_bundle(exported, "shades")
+    return exported.bundle("shades", bundle.name), exported.raw("shades"), bundle
+
+
+@pytest.mark.parametrize("limit_s", [0.0, 1e-6, 60.0])
+def test_a_limit_far_too_small_still_writes_a_valid_file(exported, tmp_path, limit_s, capsys):
+    folder, raw, _ = place_of(exported)
+    written = predict_bundle(folder, raw, tmp_path / "submission.csv", lenient=True, time_limit_s=limit_s)
+    assert len(written) == 7
+    assert ("the time was over" in capsys.readouterr().out) is (limit_s < 1)
+
+
+def test_a_notebook_that_is_killed_leaves_a_valid_submission_of_the_mean_prediction(exported, tmp_path, monkeypatch):
+    folder, raw, bundle = place_of(exported)
+
+    def die(*_):
+        raise SystemExit
+
+    monkeypatch.setattr("kitsolve.inference.load_member", die)
+    with pytest.raises(SystemExit):
+        predict_bundle(folder, raw, tmp_path / "submission.csv", lenient=True)
+    early = read_csv(tmp_path / "submission.csv")
+    check_submission(early, read_sample(raw, bundle.submission), bundle.submission)
+    assert early.shade.nunique() == 1
+
+
+def test_a_lenient_prediction_is_the_strict_one_where_nothing_is_wrong(exported, tmp_path):
+    folder, raw, _ = place_of(exported)
+    strict = predict_bundle(folder, raw, tmp_path / "strict.csv")
+    lenient = predict_bundle(folder, raw, tmp_path / "lenient.csv", lenient=True, time_limit_s=3600)
+    assert strict.equals(lenient)

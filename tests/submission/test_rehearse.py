@@ -64,7 +64,7 @@ def test_the_executed_notebooks_show_the_devices_and_the_preview(rehearsed):
     workspace, bundle, _ = rehearsed
     executed = nbformat.read(workspace.rehearsal("shades", bundle.name) / "public" / "executed.ipynb", as_version=4)
     text = "".join(str(output) for cell in executed.cells for output in cell.get("outputs", []))
-    assert "device   cpu" in text
+    assert "devices  cpu" in text
     assert "t000" in text
 
 
