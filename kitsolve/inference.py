@@ -877,7 +877,8 @@ class Ensemble:
         inputs = {kind: normalise(images.to(self.device), kind) for kind, images in zip(kinds, sized, strict=True)}
         numbers = () if beside is None else (torch.from_numpy(beside).to(self.device),)
         views = self.choose_views(allowed_s)
-        costs, outputs = [], {name: [] for name in self.blend.runs}  # type: ignore[var-annotated]
+        costs: list[float] = []
+        outputs: dict[str, list[np.ndarray]] = {name: [] for name in self.blend.runs}
         for place, (member, count) in enumerate(zip(self.members, views, strict=True)):
             started = time.perf_counter()
             if count:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -119,7 +120,8 @@ def spread(model: nn.Module, machine: Machine) -> nn.Module:
     """The model as the forward pass calls it: made anew where parameters were frozen or freed."""
     if machine.world == 1:
         return model
-    return DistributedDataParallel(model, broadcast_buffers=False)
+    with warnings.catch_warnings(action="ignore", category=FutureWarning):  # newer torch has another name for it
+        return DistributedDataParallel(model, broadcast_buffers=False)
 
 
 def unsynced(runner: nn.Module, *, last: bool) -> AbstractContextManager[Any]:

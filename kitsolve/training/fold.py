@@ -64,7 +64,7 @@ def train_folds(
             f"there is no fold {unknown[0]}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}; or say all."
         )
     ordered = sorted(folds, key=lambda fold: fold == ALL) or known
-    wanted = [fold for fold in ordered if not run.fold_is_done(fold)]
+    wanted = share(lambda: [fold for fold in ordered if not run.fold_is_done(fold)], machine)
     for number, fold in enumerate(wanted):
         doing = f"training fold {name_fold(fold)} of run {run.name}"
         with locked(run.lock(fold), doing=doing) if machine.leads else nullcontext():
@@ -72,7 +72,7 @@ def train_folds(
             fold_end = time.monotonic() + share_s
             job = settle_fold(workspace, run, labelled, fold, machine=machine, left_s=share_s)
             train_fold(workspace, job, end=fold_end)
-    return score_run(workspace, run)
+    return share(lambda: score_run(workspace, run), machine)
 
 
 def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> None:

@@ -393,7 +393,7 @@ def test_a_gpu_trains_in_every_precision(fetched, precision):
     [
         ["pool=gem"], ["pool=catavgmax", "loss=arcface"], ["loss=arcface", "mixup=0.4"],
         ["drop_rate=0.2", "dropout_samples=3"], ["image_size=[24, 40]", "resize=letterbox"], ["resize=crop"],
-        ["train_sizes=[16, 24]"], ["cache=jpeg"], ["cache=none"], ["augment_ramp_epochs=1", "augment_off_epochs=1"],
+        ["train_sizes=[24, 28]"], ["cache=jpeg"], ["cache=none"], ["augment_ramp_epochs=1", "augment_off_epochs=1"],
         ["warmup_share=0.3"], ["batch_size=auto"], ["soup=2", "epochs=2"], ["optimizer=muon"],
     ],
 )  # fmt: skip
