@@ -222,7 +222,7 @@ def train(
     from kitsolve.evaluation.runs import Wanted, open_run, parse_folds
     from kitsolve.settings import parse_duration
     from kitsolve.training.cluster import train_on_ray
-    from kitsolve.training.distributed import is_launched, launch, share
+    from kitsolve.training.distributed import is_launched, launch, leave_group, share
     from kitsolve.training.fold import train_folds
     from kitsolve.training.job import choose_machine
 
@@ -237,6 +237,7 @@ def train(
         cv = train_on_ray(workspace, started, parse_folds(fold), address=ray_address, workers=workers)
     else:
         cv = train_folds(workspace, started, parse_folds(fold), machine, time_limit_s=limit_s)
+    leave_group()
     if machine.leads:
         _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{describe_cv(cv)}", as_json)
 

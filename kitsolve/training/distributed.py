@@ -89,6 +89,12 @@ def join_group(device_type: str) -> tuple[torch.device, int, int]:
     return device, rank, world
 
 
+def leave_group() -> None:
+    """Part from the other processes: at the end of a process, threads of the group would abort it."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 def share(make: Callable[[], Value], machine: Machine) -> Value:
     """What the first process makes, for all; they wait for it."""
     if machine.world == 1:
