@@ -14,16 +14,14 @@ from operator import add
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from kitsolve.data.fetch import read_train_table
-from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError, nearest, translated
-from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, find_judge, fit_decoder
+from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder
 from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows
 from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.score import read_subject
 from kitsolve.inference import Blend, combine, parse
 from kitsolve.metrics import Metric
 from kitsolve.workspace import Workspace, read_json, write_json
@@ -129,19 +127,18 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
         raise KitsolveError(problem, hint="name another run; `kitsolve runs SLUG` lists them.")
     competition, slug = runs[0].competition, runs[0].competition.slug
     assert all(run.competition.slug == slug for run in runs), f"{names} are not all of {slug}"
-    train = read_train_table(workspace, slug)
-    targets = encode_targets(train, competition, workspace.raw(slug))
-    shared, folds, outputs = align_oofs(runs, train, targets.output_names)
+    subject = read_subject(workspace, competition)
+    shared, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
     if len(shared) < 2:
         raise KitsolveError(
             f"the runs {', '.join(names)} have {len(shared)} out-of-fold rows in common.",
             hint=f"train the folds that one of them lacks: `kitsolve train {slug} --run {names[-1]}`.",
         )
     return Pool(
-        judge=find_judge(workspace, competition, targets),
-        activation=targets.activation,
+        judge=subject.judge,
+        activation=subject.targets.activation,
         runs=names,
-        targets=targets.scored[pd.Index(train.image_id).get_indexer(shared)],
+        targets=subject.targets_of(shared),
         folds=folds if len(np.unique(folds)) > 1 else np.arange(len(shared)) % 5,
         outputs=outputs,
     )

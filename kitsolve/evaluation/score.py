@@ -44,7 +44,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     Raises:
         KitsolveError: no fold is done.
     """
-    subject = _read_subject(workspace, run.competition)
+    subject = read_subject(workspace, run.competition)
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = score_oof(subject, oof)
     if cv.oof_rows == cv.train_rows:
@@ -59,15 +59,15 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
     Returns:
         It, and what a bundle carries: the decoder that is fitted on all of these rows, and their mean outputs.
     """
-    subject = _read_subject(workspace, runs[0].competition)
+    subject = read_subject(workspace, runs[0].competition)
     ids, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
     oof = Oof(ids, folds, combine(outputs, blend, activation=subject.targets.activation))
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
-    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof), oof.outputs), prior
+    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(ids), oof.outputs), prior
 
 
 @dataclass(frozen=True)
-class _Subject:
+class Subject:
     """What the outputs of a competition are compared with."""
 
     slug: str
@@ -75,20 +75,21 @@ class _Subject:
     targets: Targets
     judge: Judge
 
-    def targets_of(self, oof: Oof) -> NDArray[Any]:
-        """The targets of the rows of `oof`."""
-        return np.asarray(self.targets.scored[pd.Index(self.train.image_id).get_indexer(oof.image_ids)])
+    def targets_of(self, image_ids: pd.Index) -> NDArray[Any]:
+        """The targets of these rows."""
+        return np.asarray(self.targets.scored[pd.Index(self.train.image_id).get_indexer(image_ids)])
 
 
-def _read_subject(workspace: Workspace, competition: Competition) -> _Subject:
+def read_subject(workspace: Workspace, competition: Competition) -> Subject:
+    """The train table of a competition with its labels and its judge."""
     train = read_train_table(workspace, competition.slug)
     targets = encode_targets(train, competition, workspace.raw(competition.slug))
-    return _Subject(competition.slug, train, targets, find_judge(workspace, competition, targets))
+    return Subject(competition.slug, train, targets, find_judge(workspace, competition, targets))
 
 
-def score_oof(subject: _Subject, oof: Oof) -> CvScore:
+def score_oof(subject: Subject, oof: Oof) -> CvScore:
     """Score outputs by the labels of the train table."""
-    metric, values = subject.judge.metric, subject.targets_of(oof)
+    metric, values = subject.judge.metric, subject.targets_of(oof.image_ids)
     with translated(f'set folds.scheme = "stratified" for {subject.slug}, or lower folds.count.'):
         decoded = decode_out_of_fold(subject.judge, values, oof.outputs, oof.folds)
         scores = [metric.score(values[oof.folds == fold], decoded[oof.folds == fold]) for fold in np.unique(oof.folds)]

@@ -18,11 +18,11 @@ from kitsolve.data.augment import find_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths
 from kitsolve.data.dataset import BatchSchedule, Look, derive_seed
 from kitsolve.data.features import fit_features
-from kitsolve.data.fetch import read_train_table
-from kitsolve.data.targets import Targets, encode_targets
+from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.evaluation.decoding import Judge, find_judge
+from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import ALL, Run
+from kitsolve.evaluation.score import read_subject
 from kitsolve.inference import (
     Architecture,
     ModelSpec,
@@ -206,9 +206,8 @@ def choose_workers(device_type: str, cores: int) -> int:
 
 def read_labelled(workspace: Workspace, competition: Competition) -> Labelled:
     """The train table of a competition."""
-    train = read_train_table(workspace, competition.slug)
-    raw = workspace.raw(competition.slug)
-    targets = encode_targets(train, competition, raw)
+    subject, raw = read_subject(workspace, competition), workspace.raw(competition.slug)
+    train, targets = subject.train, subject.targets
     features = fit_features(train, competition.train.features)
     return Labelled(
         image_ids=pd.Index(train.image_id),
@@ -217,7 +216,7 @@ def read_labelled(workspace: Workspace, competition: Competition) -> Labelled:
         learned=targets.learned,
         features=encode_features(train, features) if features else None,
         folds=train.fold.to_numpy(dtype=np.int64),
-        judge=find_judge(workspace, competition, targets),
+        judge=subject.judge,
     )
 
 
