@@ -7,12 +7,12 @@ and `cache.json`, written last.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -53,19 +53,17 @@ def read_reduced(path: str, preprocessing: Preprocessing) -> np.ndarray:
     """
     channels = preprocessing.channels
     if channels == 3 and path.lower().endswith((".jpg", ".jpeg")):
-        with open(path, "rb") as file:
-            encoded = file.read()
-        factor = _reduction(encoded, max(preprocessing.image_size))
-        image = cv2.imdecode(np.frombuffer(encoded, np.uint8), REDUCED[factor]) if factor > 1 else None
+        factor = _reduction(path, max(preprocessing.image_size))
+        image = cv2.imread(path, REDUCED[factor]) if factor > 1 else None
         if image is not None:
             return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
     return read_image(path, channels)
 
 
-def _reduction(encoded: bytes, size: int) -> int:
-    """The largest factor by which an image may shrink; 1 where it is no plain JPEG."""
+def _reduction(path: str, size: int) -> int:
+    """The largest factor by which an image may shrink; 1 where it is no plain JPEG, or cannot be read."""
     try:
-        with Image.open(io.BytesIO(encoded)) as image:  # reads the header alone
+        with Image.open(path) as image:  # reads the header alone
             shorter = min(image.size) if image.format == "JPEG" and image.mode in ("RGB", "L") else 0
     except (OSError, SyntaxError, ValueError):
         return 1
@@ -149,7 +147,8 @@ def open_cache(workspace: Workspace, slug: str, format: str, images: ScaledImage
     """
     prep = images.preprocessing
     height, width = prep.image_size
-    folder = workspace.cache(slug) / f"{height}x{width}-{prep.resize}-{len(images.paths)}-{format}"
+    scaling = f"{height}x{width}-{prep.resize}-{prep.interpolation}"
+    folder = workspace.cache(slug) / f"{scaling}-{len(images.paths)}-{format}"
     source = _fingerprint(images)
     with locked(folder.parent, doing="building a cache", waits=True):
         marker = folder / "cache.json"
@@ -165,11 +164,15 @@ def open_cache(workspace: Workspace, slug: str, format: str, images: ScaledImage
 
 
 def _fingerprint(images: ScaledImages) -> str:
-    """Changes with every path, and with the size and time of every file."""
-    found = hashlib.sha256(f"{images.preprocessing}{cv2.__version__}".encode())
+    """Changes with every path, with the size and time of every file, and with what decodes and scales them.
+
+    Mean and standard deviation are for later: backbones that differ in them share a cache.
+    """
+    found = hashlib.sha256(f"{images.preprocessing.channels} {cv2.__version__}".encode())
     for path in images.paths:
-        state = os.stat(path) if os.path.exists(path) else None
-        found.update(b"%s %d %d\n" % (path, state.st_size if state else -1, state.st_mtime_ns if state else -1))
+        with suppress(FileNotFoundError):  # to build the cache names the file that is missing
+            state = os.stat(path)
+            found.update(b"%s %d %d\n" % (path, state.st_size, state.st_mtime_ns))
     return found.hexdigest()
 
 

@@ -130,3 +130,18 @@ def test_a_camera_s_orientation_is_kept_when_reduced(tmp_path):
     assert (
         np.abs(cv2.resize(whole, reduced.shape[1::-1], interpolation=cv2.INTER_AREA).astype(int) - reduced).mean() < 3
     )
+
+
+def test_backbones_of_another_mean_share_a_cache_and_other_ways_of_scaling_do_not(tmp_path, images):
+    def folder(**changes):
+        return cached(tmp_path, replace(images, preprocessing=replace(PREP, **changes))).cache.folder
+
+    other_mean = {"mean": (0.4, 0.4, 0.4), "std": (0.2, 0.2, 0.2)}
+    built = (folder() / "cache.json").stat().st_mtime_ns
+    assert (folder(**other_mean) / "cache.json").stat().st_mtime_ns == built
+    assert len({folder(), folder(resize="crop"), folder(interpolation="bicubic"), folder(image_size=(24, 24))}) == 4
+
+
+def test_a_jpeg_that_is_gone_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"gone\.jpg cannot be read: No such file"):
+        read_reduced(str(tmp_path / "gone.jpg"), PREP)
