@@ -114,6 +114,11 @@ class Feature:
     std: float
     categories: tuple[str, ...]
 
+    @property
+    def width(self) -> int:
+        """How many numbers it becomes; see `encode_features`."""
+        return len(self.categories) or 2
+
 
 @dataclass(frozen=True)
 class Split:

@@ -38,12 +38,13 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
     runs = [run for run in named if run.name in blend.runs]
     folder = workspace.bundle(slug, bundle_name(runs))
     described = _describe(workspace, runs[0].competition)
-    bundle = _make_bundle(workspace, runs, blend, described)
+    members = _members(runs, described)
+    bundle = _make_bundle(workspace, runs, blend, described, models=tuple(spec for _, _, spec in members))
     if _holds(folder, bundle):
         return bundle
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for run, fold, spec in _members(workspace, runs, described):
+    for run, fold, spec in members:
         link_or_copy(run.fold(fold) / "best.safetensors", folder / spec.file)
     if bundle.submission.kind == "prepare:submission":
         require_prepare(workspace, slug, "submission")
@@ -82,13 +83,12 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
         return read_bundle(workspace.bundle(slug, name or known[-1]))
 
 
-def _members(workspace: Workspace, runs: list[Run], described: Described) -> list[tuple[Run, int, ModelSpec]]:
+def _members(runs: list[Run], described: Described) -> list[tuple[Run, int, ModelSpec]]:
     """Run, fold and spec of every finished fold."""
     members = []
+    num_features = sum(feature.width for feature in described.features)
     for run in runs:
-        folds = [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]
-        for fold in folds:
-            num_features = sum(len(feature.categories) or 2 for feature in described.features)
+        for fold in [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]:
             spec = fold_spec(run, fold, described.targets, num_features=num_features)
             members.append((run, fold, replace(spec, file=f"{run.name}-fold_{name_fold(fold)}.safetensors")))
     return members
@@ -112,7 +112,9 @@ def _describe(workspace: Workspace, competition: Competition) -> Described:
     )
 
 
-def _make_bundle(workspace: Workspace, runs: list[Run], blend: Blend, described: Described) -> Bundle:
+def _make_bundle(
+    workspace: Workspace, runs: list[Run], blend: Blend, described: Described, *, models: tuple[ModelSpec, ...]
+) -> Bundle:
     # The way of submission may have changed since the training.
     competition = read_competition(workspace, runs[0].competition.slug)
     rules = described.targets.rules(competition)
@@ -130,7 +132,7 @@ def _make_bundle(workspace: Workspace, runs: list[Run], blend: Blend, described:
         batch_size=PREDICTED_AT_ONCE,
         blend=blend,
         prior=tuple(prior.tolist()),
-        models=tuple(spec for _, _, spec in _members(workspace, runs, described)),
+        models=models,
         card=_make_card(runs, blend, cv),
     )
 
