@@ -216,9 +216,14 @@ def is_newer(path: Path, *sources: Path) -> bool:
     return path.is_file() and all(path.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
 
 
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` whole or not at all."""
+    write_whole(path, lambda file: file.write(content))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write `text` whole or not at all."""
-    write_whole(path, lambda file: file.write(text.encode()))
+    write_bytes(path, text.encode())
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from tqdm import tqdm
@@ -20,10 +19,10 @@ from kitsolve.evaluation.runs import Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import build_backbone
 from kitsolve.training.distributed import Machine
-from kitsolve.training.fold import train_folds
+from kitsolve.training.fold import choose_folds, train_folds
 from kitsolve.training.job import Settled, choose_machine, read_labelled
 from kitsolve.training.settle import settle_fold, write_settled
-from kitsolve.workspace import Workspace, write_whole
+from kitsolve.workspace import Workspace, write_bytes
 
 RETRIES = 3
 """How often a fold is started again after its machine has died."""
@@ -41,7 +40,7 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     """
     ray = _import_ray()
     labelled = read_labelled(workspace, run.competition)
-    wanted = [fold for fold in folds or sorted(set(labelled.folds.tolist())) if not run.fold_is_done(fold)]
+    wanted = choose_folds(run, labelled, folds)
     if run.recipe.batch_size == "auto":
         raise KitsolveError("machines of a cluster may find different batch sizes.", hint="--set batch_size=NUMBER.")
     if not wanted:
@@ -118,8 +117,4 @@ def _store(folder: Path, files: dict[str, bytes]) -> None:
     """Write what a fold left where it is not there already, fold.json last."""
     for name in sorted(files, key=lambda name: name == "fold.json"):
         if not (folder / name).is_file():
-            write_whole(folder / name, partial(_write, files[name]))
-
-
-def _write(content: bytes, file: BinaryIO) -> None:
-    file.write(content)
+            write_bytes(folder / name, files[name])

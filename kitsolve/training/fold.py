@@ -21,7 +21,7 @@ from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, previous_path, save_last, stop_requests
 from kitsolve.training.distributed import Machine, add_up, agree, share, spread
-from kitsolve.training.job import FoldJob, read_labelled
+from kitsolve.training.job import FoldJob, Labelled, read_labelled
 from kitsolve.training.journal import Journal
 from kitsolve.training.optim import freeze_backbone, lr_at
 from kitsolve.training.settle import settle_fold, write_settled
@@ -57,14 +57,8 @@ def train_folds(
     end = time.monotonic() + time_limit_s
     check_backbone(run.recipe.backbone)
     labelled = read_labelled(workspace, run.competition)
-    known = sorted(set(labelled.folds.tolist()))
-    unknown = [fold for fold in folds if fold not in (*known, ALL)]
-    if unknown:
-        raise KitsolveError(
-            f"there is no fold {unknown[0]}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}; or say all."
-        )
-    ordered = sorted(folds, key=lambda fold: fold == ALL) or known
-    wanted = share(lambda: [fold for fold in ordered if not run.fold_is_done(fold)], machine)
+    left = choose_folds(run, labelled, folds)
+    wanted = share(lambda: left, machine)  # another process may have seen less on the disk
     for number, fold in enumerate(wanted):
         doing = f"training fold {name_fold(fold)} of run {run.name}"
         with locked(run.lock(fold), doing=doing) if machine.leads else nullcontext():
@@ -73,6 +67,22 @@ def train_folds(
             job = settle_fold(workspace, run, labelled, fold, machine=machine, left_s=share_s)
             train_fold(workspace, job, end=fold_end)
     return share(lambda: score_run(workspace, run), machine)
+
+
+def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int]) -> list[int]:
+    """Those of the given folds that are not done, of all where none is given; runs.ALL comes last.
+
+    Raises:
+        KitsolveError: there is no such fold.
+    """
+    known = sorted(set(labelled.folds.tolist()))
+    unknown = [fold for fold in folds if fold not in (*known, ALL)]
+    if unknown:
+        raise KitsolveError(
+            f"there is no fold {unknown[0]}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}; or say all."
+        )
+    ordered = sorted(folds, key=lambda fold: fold == ALL) or known
+    return [fold for fold in ordered if not run.fold_is_done(fold)]
 
 
 def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> None:
@@ -135,7 +145,8 @@ class Watch:
         if state.step < last and (asked or old):
             save_last(state, job.folder / "last.pt", job.machine)
             self.saved = now
-            self.raise_if_asked(job.machine)
+            if asked:
+                raise KeyboardInterrupt
 
     def raise_if_asked(self, machine: Machine) -> None:
         """Raise KeyboardInterrupt where any process was asked to stop."""

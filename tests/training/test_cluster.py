@@ -55,6 +55,11 @@ def test_a_recipe_that_leaves_the_batch_to_the_machine_is_refused(fetched):
         train(fetched, "batch_size=auto")
 
 
+def test_a_fold_out_of_range_is_refused_as_without_ray(fetched):
+    with pytest.raises(KitsolveError, match="no fold 9"):
+        train(fetched, folds=[9])
+
+
 def test_without_ray_the_hint_is_to_install_it(fetched, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(KitsolveError, match="Ray is not installed") as caught:
