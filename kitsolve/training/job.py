@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from kitsolve.config import Competition
-from kitsolve.data.augment import find_augmentation
+from kitsolve.data.augment import MakeAugmentation, find_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths
 from kitsolve.data.dataset import BatchSchedule, Look, derive_seed
 from kitsolve.data.features import fit_features
@@ -110,7 +110,7 @@ class FoldJob:
     dtype: torch.dtype
     architecture: Architecture
     preprocessing: Preprocessing
-    look: Look
+    augmentation: MakeAugmentation
 
     @property
     def recipe(self) -> Recipe:
@@ -159,6 +159,15 @@ class FoldJob:
     def image_hint(self) -> str:
         """What repairs an image that cannot be read."""
         return f"run `kitsolve fetch {self.run.competition.slug} --force`."
+
+    @property
+    def look(self) -> Look:
+        """What the training makes of its images."""
+        recipe = self.recipe
+        sizes = tuple((size, size) for size in recipe.train_sizes) or (recipe.size,)
+        return Look(
+            self.augmentation, sizes, self.epochs, ramp=recipe.augment_ramp_epochs, off=recipe.augment_off_epochs
+        )
 
     @property
     def epochs(self) -> int:
@@ -249,8 +258,6 @@ def plan_fold(
             f"a batch of {settled.batch_size} cannot be divided among {machine.world} processes.",
             hint=f"--set batch_size={settled.batch_size // machine.world * machine.world}.",
         )
-    augmentation = find_augmentation(workspace, run.competition.slug, recipe.augment, channels)
-    sizes = tuple((size, size) for size in recipe.train_sizes) or (recipe.size,)
     return FoldJob(
         run=run,
         data=data,
@@ -261,9 +268,7 @@ def plan_fold(
         dtype=choose_dtype(recipe.precision, machine.device.type, has_bfloat16=has_bfloat16(machine.device)),
         architecture=find_architecture(recipe, data.targets, channels=channels, num_features=data.num_features),
         preprocessing=find_preprocessing(recipe, channels),
-        look=Look(
-            augmentation, sizes, math.ceil(settled.epochs), recipe.augment_ramp_epochs, recipe.augment_off_epochs
-        ),
+        augmentation=find_augmentation(workspace, run.competition.slug, recipe.augment, channels),
     )
 
 

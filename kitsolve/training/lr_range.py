@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -54,13 +54,12 @@ def find_lr(workspace: Workspace, run: Run, machine: Machine, *, steps: int = ST
         KitsolveError: the loss never falls.
     """
     labelled = read_labelled(workspace, run.competition)
-    recipe = run.recipe.model_copy(update={"epochs": 10_000})  # as many batches as the test wants
-    lasting = Run(run.folder, run.competition, recipe, run.tables_sha256, run.recipe_name, run.started)
+    lasting = replace(run, recipe=run.recipe.model_copy(update={"epochs": 10_000}))  # as many batches as the test wants
     job = settle_fold(workspace, lasting, labelled, int(labelled.folds.min()), machine=machine)
     lrs, losses = _raise_lr(workspace, job, steps)
     smooth = smooth_losses(losses)
     suggested = suggest_lr(lrs[: len(smooth)], smooth)
-    title = f"{run.competition.title}: lr range of {recipe.backbone}"
+    title = f"{run.competition.title}: lr range of {run.recipe.backbone}"
     note = f"mean loss over {len(smooth)} steps of rising lr  ·  the line marks lr = {suggested:.1e}"
     names = ("lr as a power of 10", "loss")
     picture = draw_curve(

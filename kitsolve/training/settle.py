@@ -72,8 +72,7 @@ def settle_fold(
         job = replace(job, settled=replace(job.settled, batch_size=size * machine.world))
     if math.isfinite(left_s):
         job = replace(job, settled=shorten(job, measure_pace(workspace, job), left_s))
-    settled = share(lambda: job.settled, machine)
-    return plan_fold(workspace, run, data, labelled.judge, machine=machine, settled=settled)
+    return replace(job, settled=share(lambda: job.settled, machine))
 
 
 def read_settled(run: Run) -> Settled | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kitsolve.data.cache import ScaledImages
+from kitsolve.evaluation.runs import name_fold
 from kitsolve.training.checkpoint import TrainState, save_best
 from kitsolve.training.job import FoldJob
 from kitsolve.training.validation import predict_epoch, score_validation
@@ -44,8 +46,8 @@ def rank_epochs(job: FoldJob, state: TrainState) -> list[int]:
     return sorted(epochs, key=lambda epoch: sign * state.history[epoch]["score"])[: job.recipe.soup]
 
 
-def cook_soup(job: FoldJob, state: TrainState, images: ScaledImages) -> int:
-    """Make best.safetensors the soup of the kept epochs, one after the other, best first; gives how many are in it.
+def cook_soup(job: FoldJob, state: TrainState, images: ScaledImages) -> None:
+    """Make best.safetensors the soup of the kept epochs, one after the other, best first.
 
     Without validation rows all of them are. BatchNorm's averages are means as well.
     """
@@ -62,8 +64,8 @@ def cook_soup(job: FoldJob, state: TrainState, images: ScaledImages) -> int:
     model.load_state_dict(soup)
     if job.machine.leads:
         save_best(model, job.folder / "best.safetensors")
-        tqdm.write(f"fold {job.data.fold}  soup of {eaten} epochs  {job.run.competition.metric} {score:.5f}")
-    return eaten
+        shown = f"  {job.run.competition.metric} {score:.5f}" if len(job.data.val) else ""
+        tqdm.write(f"fold {name_fold(job.data.fold)}  soup of {eaten} epochs{shown}", file=sys.stderr)
 
 
 def drop_ingredients(folder: Path) -> None:

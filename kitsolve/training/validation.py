@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,10 +65,10 @@ def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outpu
     return _predict(job, member, images)
 
 
-def predict_validation(job: FoldJob, folder: Path) -> Outputs:
+def predict_validation(job: FoldJob) -> Outputs:
     """(validation rows, outputs) by the best state_dict, from the original files with all views, as a bundle does."""
     spec = fold_spec(job.run, job.data.fold, job.data.targets, num_features=job.data.num_features)
-    return _predict(job, load_member(spec, folder, job.machine.device), None)
+    return _predict(job, load_member(spec, job.folder, job.machine.device), None)
 
 
 def _predict(job: FoldJob, member: Member, images: ScaledImages | None) -> Outputs:
@@ -126,7 +125,7 @@ def write_fold_oof(job: FoldJob) -> float | None:
     data = job.data
     if not len(data.val):
         return None
-    outputs = predict_validation(job, job.folder)
+    outputs = predict_validation(job)
     if job.machine.leads:
         oof = Oof(data.image_ids[data.val], np.full(len(data.val), data.fold), outputs)
         write_oof(job.folder / "oof.csv", oof, data.targets.output_names)
