@@ -26,7 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from itertools import islice
+from itertools import cycle, islice
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -181,8 +181,8 @@ class Blend:
     quantiles: tuple[tuple[tuple[float, ...], ...], ...] = ()
 
     def only(self, runs: Sequence[str]) -> Blend:
-        """The same of some of its runs, in their order here."""
-        if len(runs) == len(self.runs):
+        """The same of these of its runs, in this order."""
+        if tuple(runs) == self.runs:
             return self
         places = [self.runs.index(run) for run in runs]
         total = sum(self.weights[place] for place in places)
@@ -801,6 +801,8 @@ def fold_batch_norms(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
     Which ones these are shows in one forward pass. A model that then gives something else is returned as it was.
     """
+    if not any(isinstance(layer, nn.BatchNorm2d) for layer in model.modules()):
+        return model
     whole = copy.deepcopy(model)
     device = next(model.parameters()).device
     images = torch.rand(1, spec.preprocessing.channels, *spec.preprocessing.image_size, device=device)
@@ -863,6 +865,12 @@ class Rescue:
     def allow(self, batches_left: int) -> float:
         """Seconds for the next of so many batches, some held back."""
         return 0.9 * (self.end - time.monotonic()) / batches_left
+
+    def note(self, probs: np.ndarray, lost: Mapping[int, str], passes: int, *, wanted: int) -> None:
+        """Count a batch, and put the mean prediction where it has an image that cannot be read."""
+        probs[list(lost)] = self.prior
+        self.lost += lost.values()
+        self.passes, self.wanted = self.passes + passes, self.wanted + wanted
 
 
 @dataclass
@@ -958,39 +966,44 @@ def iter_probs(
         raise ValueError("there is no image to predict.")
     kinds = list(dict.fromkeys(member.preprocessing for member in members))
     blend = blend or Blend((members[0].run,), "mean", (1.0,))
-    placed = {device: members, **(others or {})}
-    ensembles = [Ensemble(own, place, blend) for place, own in placed.items()]
-    wanted, done = sum(len(TTA[member.tta]) for member in members), 0
+    ensembles = [Ensemble(own, place, blend) for place, own in {device: members, **(others or {})}.items()]
     batches = iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read, lenient=rescue is not None)
-    waiting: deque[tuple[Any, dict[int, str]]] = deque()
 
-    def collect() -> np.ndarray:
-        future, lost = waiting.popleft()
-        probs, passes = future.result()
-        if rescue is not None:
-            probs[list(lost)] = rescue.prior
-            rescue.lost += lost.values()
-            rescue.passes, rescue.wanted = rescue.passes + passes, rescue.wanted + wanted
-        report(len(probs))
-        return np.asarray(probs)
-
-    with ThreadPoolExecutor(len(ensembles)) as pool:
-        for number, (sized, lost) in enumerate(batches):
+    def iter_tasks() -> Iterator[tuple[dict[int, str], tuple[Any, ...]]]:
+        for first, (sized, lost) in zip(range(0, len(paths), batch_size), batches, strict=True):
             if rescue is not None and time.monotonic() > rescue.end:
-                break
-            if len(waiting) == len(ensembles):
-                yield collect()
-            left = -(-(len(paths) - done) // batch_size)
+                return
+            left = -(-(len(paths) - first) // batch_size)
             allowed_s = math.inf if rescue is None else len(ensembles) * rescue.allow(left)
-            beside = None if features is None else features[done : done + len(sized[0])]
-            done += len(sized[0])
-            ensemble = ensembles[number % len(ensembles)]
-            waiting.append((pool.submit(ensemble.predict, sized, kinds, beside, allowed_s), lost))
-        while waiting:
-            yield collect()
+            beside = None if features is None else features[first : first + len(sized[0])]
+            yield lost, (sized, kinds, beside, allowed_s)
+
+    done = 0
+    for lost, (probs, passes) in _take_turns(ensembles, iter_tasks()):
+        if rescue is not None:
+            rescue.note(probs, lost, passes, wanted=sum(len(TTA[member.tta]) for member in members))
+        done += len(probs)
+        report(len(probs))
+        yield probs
     if rescue is not None and done < len(paths):
         rescue.unseen = len(paths) - done
         yield np.repeat(rescue.prior[None].astype(np.float32), rescue.unseen, axis=0)
+
+
+def _take_turns(
+    ensembles: Sequence[Ensemble], tasks: Iterator[tuple[dict[int, str], tuple[Any, ...]]]
+) -> Iterator[tuple[dict[int, str], tuple[np.ndarray, int]]]:
+    """What the ensembles predict, in the order of the tasks; each of them works on one task at a time."""
+    waiting: deque[tuple[dict[int, str], Any]] = deque()
+    turns = cycle(ensembles)
+    with ThreadPoolExecutor(len(ensembles)) as pool:
+        for lost, task in tasks:
+            waiting.append((lost, pool.submit(next(turns).predict, *task)))
+            if len(waiting) == len(ensembles):
+                before, future = waiting.popleft()
+                yield before, future.result()
+        for before, future in waiting:
+            yield before, future.result()
 
 
 def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...], count: int) -> Tensor:
@@ -1027,11 +1040,11 @@ def combine(outputs: Sequence[Any], blend: Blend, *, activation: str) -> Any:  #
 def _to_logits(outputs: np.ndarray, activation: str) -> np.ndarray:
     """The inverse of `_from_logits`; of a softmax up to a constant for each row."""
     logits = np.log(outputs.clip(LEAST, 1))
-    return np.asarray(logits - np.log((1 - outputs).clip(LEAST, 1)) if activation == "sigmoid" else logits)
+    return np.asarray(logits - np.log((1 - outputs).clip(LEAST, 1)) if activation != "softmax" else logits)
 
 
 def _from_logits(logits: np.ndarray, activation: str) -> np.ndarray:
-    if activation == "sigmoid":
+    if activation != "softmax":
         return np.asarray(1 / (1 + np.exp(-logits)))
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

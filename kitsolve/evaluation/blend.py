@@ -106,13 +106,8 @@ def read_blend(workspace: Workspace, slug: str, runs: Sequence[Run]) -> Blend:
     if not path.is_file():
         return Blend(names, "mean", (1 / len(names),) * len(names))
     known: Blend = parse(Blend, read_json(path))
-    order = [known.runs.index(name) for name in names if known.weights[known.runs.index(name)]]
-    return Blend(
-        tuple(known.runs[place] for place in order),
-        known.method,
-        tuple(known.weights[place] for place in order),
-        tuple(known.quantiles[place] for place in order) if known.quantiles else (),
-    )
+    weights = dict(zip(known.runs, known.weights, strict=True))
+    return known.only([name for name in names if weights[name]])
 
 
 def _path(workspace: Workspace, slug: str, names: Sequence[str]) -> Path:

@@ -264,6 +264,13 @@ def test_the_geometric_mean_is_the_root_of_the_product():
         np.testing.assert_allclose(mixed, root / root.sum(), rtol=1e-6)
 
 
+def test_the_geometric_mean_of_corn_is_that_of_other_ordinal_outputs():
+    """The OOF is mixed as the task says, the bundle as its models say: both must give the same."""
+    runs = [np.array([[0.9, 0.4]]), np.array([[0.6, 0.5]])]
+    mixed = [combine(runs, equal("a", "b", method="geometric"), activation=name) for name in ("sigmoid", "corn")]
+    np.testing.assert_array_equal(*mixed)
+
+
 def test_a_run_that_is_sure_and_wrong_has_no_veto():
     sure, other = np.array([[1.0, 0.0]], dtype=np.float32), np.array([[0.5, 0.5]], dtype=np.float32)
     for activation in ("softmax", "sigmoid"):
