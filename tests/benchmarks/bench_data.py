@@ -18,7 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from bench_training import write_photos
+from photos import write_photos
 from torch.utils.data import DataLoader, Dataset
 
 from kitsolve.data.augment import build_augmentation

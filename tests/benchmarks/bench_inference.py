@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from bench_training import write_photos
+from photos import write_photos
 from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset

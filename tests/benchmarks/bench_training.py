@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import torch
+from photos import write_photos
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -46,19 +46,6 @@ COMPETITION = {
     "test": {"image": "{image_id}.jpg"},
     "submission": {"kind": "label", "via": "csv"},
 }
-
-
-def write_photos(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 800 x 600 px that compress about as photographs do (150 KB)."""
-    random = np.random.default_rng(0)
-    paths = [folder / f"{number}.jpg" for number in range(count)]
-    for path in paths:
-        coarse = random.integers(0, 256, (12, 16, 3), dtype=np.uint8)
-        smooth = cv2.resize(coarse, (800, 600), interpolation=cv2.INTER_CUBIC)
-        fine = cv2.resize(random.integers(0, 60, (150, 200, 3), dtype=np.uint8), (800, 600))
-        grain = random.integers(0, 16, smooth.shape, dtype=np.uint8)
-        cv2.imwrite(str(path), cv2.add(cv2.add(smooth, fine), grain), [cv2.IMWRITE_JPEG_QUALITY, 90])
-    return paths
 
 
 def plan(workspace: Workspace, paths: list[Path], given: argparse.Namespace, cache: str) -> FoldJob:

@@ -24,10 +24,10 @@ from importlib.util import find_spec
 from itertools import cycle, islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 import timm
 import torch
+from photos import CLASSES, write_photos
 from PIL import Image
 from timm.data import create_dataset, create_loader
 from timm.loss import LabelSmoothingCrossEntropy
@@ -39,7 +39,6 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from tqdm import tqdm
 
-CLASSES = 10
 LR = 1e-3
 WARM = 5
 """Steps before the clock starts: oneDNN prepares its kernels, workers fill their queue."""
@@ -283,25 +282,6 @@ def available(timm_train_py: Path | None = None) -> dict[str, Loop]:
     """The rivals whose packages are installed; timm's as train.py itself where that file is given."""
     script = {"timm train.py": partial(timm_script, script=timm_train_py)} if timm_train_py else {}
     return {name: loop for name, loop in (RIVALS | script).items() if find_spec(PACKAGES[name])}
-
-
-def write_photos(folder: Path, count: int) -> list[Path]:
-    """JPEG files of 800 x 600 px and 100 to 200 KB that decode as photographs do.
-
-    Photo n has the n % 10th of ten levels of brightness: a label that can be learned.
-    """
-    random = np.random.default_rng(0)
-    grain = random.normal(0, 7.5, (700, 900, 3)).astype(np.float32)
-    paths = [folder / f"{number:05}.jpg" for number in range(count)]
-    for number, path in enumerate(paths):
-        image = np.full((600, 800, 3), 50 + 17 * (number % CLASSES), np.float32)
-        for cells, contrast in ((6, 35), (40, 12), (150, 8)):
-            coarse = random.normal(0, contrast, (cells * 3 // 4, cells, 3)).astype(np.float32)
-            image += cv2.resize(coarse, (800, 600), interpolation=cv2.INTER_CUBIC)
-        top, left = random.integers(0, 100, 2)
-        image += grain[top : top + 600, left : left + 800]
-        cv2.imwrite(str(path), np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 93])
-    return paths
 
 
 def take_turns(loops: dict[str, Loop], load: Load, *, steps: int, rounds: int) -> dict[str, list[Watch]]:
