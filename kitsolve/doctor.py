@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import choose_device, choose_dtype, has_bfloat16
+from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16
 from kitsolve.kaggle import connect
 from kitsolve.remote import Account
 from kitsolve.workspace import Workspace

@@ -34,7 +34,7 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> str:
 
 @contextmanager
 def translated(hint: str) -> Iterator[None]:
-    """Turn the ValueErrors of `inference.py`, which may not import kitsolve, into KitsolveErrors with this hint."""
+    """Turn the ValueErrors of `kitsolve.inference`, which runs without kitsolve, into KitsolveErrors with this hint."""
     try:
         yield
     except ValueError as error:

@@ -10,7 +10,7 @@ from lookalikes import LOOKALIKES
 from kitsolve.config import read_competition
 from kitsolve.data.fetch import fetch, read_train_table
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import read_sample
+from kitsolve.inference.testset import read_sample
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.notebook import write_notebook
 from kitsolve.submission.rehearse import rehearse

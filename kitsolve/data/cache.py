@@ -24,7 +24,8 @@ from PIL import Image
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.inference import Preprocessing, read_image, scale_image
+from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.images import read_image, scale_image
 from kitsolve.workspace import Workspace, locked, read_json, write_json, write_whole
 
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from kitsolve.data.augment import MakeAugmentation
 from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import place_image
+from kitsolve.inference.images import place_image
 
 Key = tuple[int, int]
 """(epoch, row): what a sample and its augmentation depend on, beside the seed."""

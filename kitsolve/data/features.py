@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Feature
+from kitsolve.inference.bundle import Feature
 
 MOST_CATEGORIES = 100
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from kitsolve.data.duplicates import hash_image
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import read_image
+from kitsolve.inference.images import read_image
 
 SHOWN = 10
 

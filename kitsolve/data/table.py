@@ -11,17 +11,8 @@ import pandas as pd
 
 from kitsolve.config import Competition, LabelList, Rows
 from kitsolve.errors import KitsolveError, nearest, translated
-from kitsolve.inference import (
-    ARRAYS,
-    Split,
-    SubmissionRules,
-    as_text,
-    image_paths,
-    join_rows,
-    read_rows,
-    read_sample,
-    write_arrays,
-)
+from kitsolve.inference.bundle import Split, SubmissionRules
+from kitsolve.inference.testset import ARRAYS, as_text, image_paths, join_rows, read_rows, read_sample, write_arrays
 
 
 def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:

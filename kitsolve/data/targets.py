@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kitsolve.config import Competition, LabelList
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Decoder, SubmissionRules
+from kitsolve.inference.bundle import Decoder, SubmissionRules
 from kitsolve.workspace import read_csv
 
 

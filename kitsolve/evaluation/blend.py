@@ -22,7 +22,8 @@ from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_d
 from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import read_subject
-from kitsolve.inference import Blend, combine, parse
+from kitsolve.inference.bundle import Blend, parse
+from kitsolve.inference.combine import combine
 from kitsolve.metrics import Metric
 from kitsolve.workspace import Workspace, read_json, write_json
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from kitsolve.config import Competition, require_prepare
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.oof import Outputs, decode_rows, iter_dense
-from kitsolve.inference import Decoder
+from kitsolve.inference.bundle import Decoder
 from kitsolve.metrics import Metric, find_metric
 from kitsolve.workspace import Workspace
 

@@ -19,7 +19,8 @@ from scipy.sparse import csr_array, vstack
 
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import Decoder, decode
+from kitsolve.inference.bundle import Decoder
+from kitsolve.inference.decode import decode
 from kitsolve.workspace import write_csv
 
 PROB = "prob_"

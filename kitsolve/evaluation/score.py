@@ -16,7 +16,8 @@ from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import Blend, Decoder, combine
+from kitsolve.inference.bundle import Blend, Decoder
+from kitsolve.inference.combine import combine
 from kitsolve.workspace import Workspace, write_json
 
 

@@ -19,7 +19,8 @@ from kitsolve.data.dataset import Look, TrainImages
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
-from kitsolve.inference import Preprocessing, read_image, resize_image
+from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.images import read_image, resize_image
 from kitsolve.pictures.charts import Bar, draw_bars, draw_histogram, draw_scatter
 from kitsolve.pictures.drawing import Heading, draw_grid, readable, readable_names
 from kitsolve.pictures.summary import (

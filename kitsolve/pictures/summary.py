@@ -18,7 +18,7 @@ from PIL import Image
 
 from kitsolve.config import Competition
 from kitsolve.data.targets import Targets
-from kitsolve.inference import read_image
+from kitsolve.inference.images import read_image
 
 FREQUENT, BINS, COLUMNS = 10, 10, 5
 NAME_WIDTH, BAR_WIDTH = 32, 24

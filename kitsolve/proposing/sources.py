@@ -13,7 +13,7 @@ import pandas as pd
 from kitsolve.config import Rows
 from kitsolve.data.table import read_train_rows
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import as_text, read_rows
+from kitsolve.inference.testset import as_text, read_rows
 from kitsolve.proposing.layout import Layout, suffix_of
 
 MOST_TABLES = 20

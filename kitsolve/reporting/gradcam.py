@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from kitsolve.inference import Composed
+from kitsolve.inference.models import Composed
 
 FEWEST_CELLS = 4
 """A map of fewer cells across says nothing: of small images an earlier layer's is taken."""

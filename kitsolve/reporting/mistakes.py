@@ -13,7 +13,9 @@ from torch import nn
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.oof import iter_dense
 from kitsolve.evaluation.runs import name_fold
-from kitsolve.inference import Preprocessing, load_model, normalise, read_image, resize_image
+from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.images import normalise, read_image, resize_image
+from kitsolve.inference.members import load_model
 from kitsolve.reporting.gradcam import explain, overlay
 from kitsolve.reporting.html import Html, element, join
 from kitsolve.reporting.outcome import Outcome, pick

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsolve.errors import translated
-from kitsolve.inference import read_image
+from kitsolve.inference.images import read_image
 from kitsolve.pictures.drawing import letterbox, tile_channels
 from kitsolve.pictures.summary import TrainSet
 from kitsolve.reporting.html import Html, element

@@ -16,7 +16,8 @@ from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.blend import read_blend
 from kitsolve.evaluation.runs import ALL, Run, find_run, name_fold
 from kitsolve.evaluation.score import CvScore, score_blend
-from kitsolve.inference import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, read_bundle, read_sample
+from kitsolve.inference.bundle import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, read_bundle
+from kitsolve.inference.testset import read_sample
 from kitsolve.training.job import fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.inference import check_submission, read_sample
+from kitsolve.inference.submission import check_submission
+from kitsolve.inference.testset import read_sample
 from kitsolve.kaggle import Kaggle
 from kitsolve.remote import KernelRun, Pushed
 from kitsolve.submission.parcel import Parcel

@@ -7,7 +7,7 @@ import pandas as pd
 
 from kitsolve.config import Competition, read_competition
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Bundle, SubmissionRules
+from kitsolve.inference.bundle import Bundle, SubmissionRules
 from kitsolve.metrics import find_metric
 from kitsolve.submission.ledger import add_entry
 from kitsolve.submission.parcel import Submitted, make_entry, pack

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,16 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from kitsolve import inference
 from kitsolve.config import Submission, read_competition
-from kitsolve.inference import Bundle
+from kitsolve.inference.bundle import Bundle
+from kitsolve.submission.standalone import inference_parts
 from kitsolve.workspace import Workspace, write_json, write_text
 
 OWNER = "OWNER"
 """Stands for the Kaggle user name until the notebook is pushed."""
 
 SETTINGS = """\
-# Nothing here needs the internet: the weights are an attached dataset, the code stands in the next cell.
+# Nothing here needs the internet: the weights are an attached dataset, the code stands in the next cells.
 import os
 import time
 from pathlib import Path
@@ -53,14 +52,14 @@ submission.head(10)"""
 
 
 def build_notebook(bundle: Bundle, *, hours: float = 9.0) -> NotebookNode:
-    """The notebook of a bundle: run card, settings, inference.py word for word, prediction, preview.
+    """The notebook of a bundle: run card, settings, kitsolve.inference word for word, prediction, preview.
 
     Args:
         hours: that Kaggle lets it run.
     """
     sources = [
         SETTINGS.format(competition=bundle.competition, weights=kaggle_slug(bundle), hours=hours),
-        f"%%writefile kitsolve_inference.py\n{inspect.getsource(inference)}",
+        *_write_code(),
         FIND.format(sample=bundle.submission.sample),
         PREDICT,
         PREVIEW,
@@ -76,6 +75,12 @@ def build_notebook(bundle: Bundle, *, hours: float = 9.0) -> NotebookNode:
             "kitsolve": asdict(bundle),
         },
     )
+
+
+def _write_code() -> list[str]:
+    """Cells that write kitsolve_inference.py, a module in each."""
+    parts = inference_parts()
+    return [f"%%writefile {'-a ' if number else ''}kitsolve_inference.py\n{part}" for number, part in enumerate(parts)]
 
 
 def _run_card(bundle: Bundle) -> str:

@@ -8,7 +8,9 @@ from typing import Any
 
 from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.inference import Bundle, check_submission, file_sha256, read_sample
+from kitsolve.inference.bundle import Bundle, file_sha256
+from kitsolve.inference.submission import check_submission
+from kitsolve.inference.testset import read_sample
 from kitsolve.submission.ledger import Entry, now
 from kitsolve.submission.notebook import write_notebook
 from kitsolve.submission.predict import keep_or_predict

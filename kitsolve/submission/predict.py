@@ -9,7 +9,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from kitsolve.errors import translated
-from kitsolve.inference import Bundle, choose_device, predict_bundle, read_sample
+from kitsolve.inference.bundle import Bundle
+from kitsolve.inference.devices import choose_device
+from kitsolve.inference.predict import predict_bundle
+from kitsolve.inference.testset import read_sample
 from kitsolve.workspace import Workspace, is_newer
 
 

@@ -28,7 +28,9 @@ from tqdm import tqdm
 
 from kitsolve.data.fetch import link_or_copy
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import ARRAYS, Bundle, check_submission, image_paths, read_sample
+from kitsolve.inference.bundle import Bundle
+from kitsolve.inference.submission import check_submission
+from kitsolve.inference.testset import ARRAYS, image_paths, read_sample
 from kitsolve.submission import guard
 from kitsolve.submission.notebook import kaggle_slug
 from kitsolve.submission.predict import find_difference, predict

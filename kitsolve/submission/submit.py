@@ -11,7 +11,7 @@ from typing import Any
 
 from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Bundle
+from kitsolve.inference.bundle import Bundle
 from kitsolve.kaggle import Kaggle, connect
 from kitsolve.remote import Allowance, Submission, Terms
 from kitsolve.submission.kernel import run_at_kaggle

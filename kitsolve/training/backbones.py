@@ -20,7 +20,10 @@ from tqdm import tqdm
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.runs import Run, name_fold
-from kitsolve.inference import CV2_INTERPOLATION, Architecture, Composed, Preprocessing, build_model, with_versions
+from kitsolve.inference.bundle import Architecture, Preprocessing
+from kitsolve.inference.images import CV2_INTERPOLATION
+from kitsolve.inference.members import with_versions
+from kitsolve.inference.models import Composed, build_model
 from kitsolve.recipe import Recipe
 from kitsolve.training.optim import find_head
 

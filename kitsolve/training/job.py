@@ -23,16 +23,9 @@ from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.evaluation.score import read_subject
-from kitsolve.inference import (
-    Architecture,
-    ModelSpec,
-    Preprocessing,
-    choose_device,
-    choose_dtype,
-    encode_features,
-    file_sha256,
-    has_bfloat16,
-)
+from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing, file_sha256
+from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16
+from kitsolve.inference.testset import encode_features
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import find_architecture, find_preprocessing
 from kitsolve.training.distributed import Machine, is_launched, join_group

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, mse_loss, smooth_l1_loss
 
-from kitsolve.inference import COSINE_SCALE
+from kitsolve.inference.models import COSINE_SCALE
 
 FOCUS = 2.0
 

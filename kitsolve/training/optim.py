@@ -10,7 +10,7 @@ from timm.optim import create_optimizer_v2, list_optimizers, param_groups_layer_
 from torch import nn
 
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.inference import Composed
+from kitsolve.inference.models import Composed
 from kitsolve.recipe import Recipe
 
 MIN_LR_SHARE = 0.01

@@ -21,7 +21,9 @@ from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
 from kitsolve.evaluation.runs import ALL, Run
-from kitsolve.inference import encode_features, iter_probs, load_member
+from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.members import load_member
+from kitsolve.inference.testset import encode_features
 from kitsolve.training.distributed import Machine
 from kitsolve.training.job import FoldData, fold_spec, read_labelled
 from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_json

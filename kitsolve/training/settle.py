@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from kitsolve.data.cache import choose_format, free_bytes
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import TTA, Member, iter_probs
+from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.members import TTA, Member
 from kitsolve.recipe import Recipe
 from kitsolve.training.distributed import Machine, share
 from kitsolve.training.job import FoldData, FoldJob, Labelled, Settled, plan_fold, split_fold

@@ -12,7 +12,8 @@ from tqdm import tqdm
 
 from kitsolve.data.dataset import derive_seed
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import autocast, normalise
+from kitsolve.inference.devices import autocast
+from kitsolve.inference.images import normalise
 from kitsolve.training.checkpoint import TrainState
 from kitsolve.training.distributed import gather_batch, own_part, unsynced
 from kitsolve.training.job import FoldJob

@@ -13,7 +13,9 @@ from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import fit_decoder
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
-from kitsolve.inference import Member, iter_probs, load_member, read_image
+from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.images import read_image
+from kitsolve.inference.members import Member, load_member
 from kitsolve.training.checkpoint import TrainState, save_best
 from kitsolve.training.distributed import gather_outputs
 from kitsolve.training.job import FoldJob, fold_spec

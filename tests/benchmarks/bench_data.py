@@ -24,7 +24,8 @@ from torch.utils.data import DataLoader, Dataset
 from kitsolve.data.augment import build_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths, open_cache
 from kitsolve.data.dataset import Look, TrainImages
-from kitsolve.inference import Preprocessing, read_image, scale_image
+from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.images import read_image, scale_image
 from kitsolve.workspace import Workspace
 
 

@@ -25,17 +25,10 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 
-from kitsolve.inference import (
-    TTA,
-    Architecture,
-    Member,
-    ModelSpec,
-    Preprocessing,
-    build_model,
-    file_sha256,
-    iter_probs,
-    load_member,
-)
+from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing, file_sha256
+from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.members import TTA, Member, load_member
+from kitsolve.inference.models import build_model
 
 FOLDS, TTA_NAME, BATCH = 5, "flips", 32
 DEVICE = torch.device("cpu")

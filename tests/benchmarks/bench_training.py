@@ -28,7 +28,8 @@ from kitsolve.data.cache import encode_paths
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import autocast, normalise
+from kitsolve.inference.devices import autocast
+from kitsolve.inference.images import normalise
 from kitsolve.recipe import Recipe
 from kitsolve.training.checkpoint import StopRequest
 from kitsolve.training.distributed import Machine

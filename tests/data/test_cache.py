@@ -7,7 +7,8 @@ import pytest
 
 from kitsolve.data.cache import ScaledImages, choose_format, encode_paths, open_cache, read_reduced
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Preprocessing, read_image, scale_image
+from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.images import read_image, scale_image
 from kitsolve.workspace import Workspace
 
 PREP = Preprocessing((24, 32), (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bilinear")

@@ -15,7 +15,7 @@ from kitsolve.data.augment import build_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths, open_cache
 from kitsolve.data.dataset import BatchSchedule, Look, TrainImages, derive_seed, load_batches
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Preprocessing
+from kitsolve.inference.bundle import Preprocessing
 from kitsolve.workspace import Workspace
 
 PREP = Preprocessing(image_size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")

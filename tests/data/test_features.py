@@ -4,7 +4,7 @@ import pytest
 
 from kitsolve.data.features import fit_features
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import encode_features
+from kitsolve.inference.testset import encode_features
 
 TRAIN = pd.DataFrame({"age": ["20", "40", "", "60"], "sex": ["f", "m", "f", ""], "site": ["a", "b", "c", "d"]})
 

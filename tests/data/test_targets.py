@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from kitsolve.config import Competition
 from kitsolve.data.targets import encode_targets, sorted_labels
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import decode, make_submission
+from kitsolve.inference.decode import decode
+from kitsolve.inference.submission import make_submission
 
 KINDS = {
     "binary": "label", "multiclass": "label", "multilabel": "label_list", "ordinal": "label", "regression": "value",

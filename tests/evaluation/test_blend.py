@@ -28,7 +28,7 @@ from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.oof import Oof, write_oof
 from kitsolve.evaluation.runs import Wanted, open_run, record_run
 from kitsolve.evaluation.score import score_blend
-from kitsolve.inference import Decoder
+from kitsolve.inference.bundle import Decoder
 from kitsolve.metrics import find_metric
 from kitsolve.workspace import Workspace, write_json
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, fit_decoder
-from kitsolve.inference import Decoder, decode
+from kitsolve.inference.bundle import Decoder
+from kitsolve.inference.decode import decode
 from kitsolve.metrics import find_metric
 
 

@@ -17,7 +17,9 @@ from kitsolve.evaluation.oof import (
     write_oof,
 )
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import Blend, Decoder, combine, decode
+from kitsolve.inference.bundle import Blend, Decoder
+from kitsolve.inference.combine import combine
+from kitsolve.inference.decode import decode
 from kitsolve.workspace import write_json
 
 NAMES = tuple(f"class {number}, “odd”" for number in range(WIDE + 5))

@@ -12,7 +12,8 @@ from kitsolve.data.fetch import fetch
 from kitsolve.evaluation.oof import Oof, stack_outputs, write_oof
 from kitsolve.evaluation.runs import Wanted, open_run, record_run
 from kitsolve.evaluation.score import score_run
-from kitsolve.inference import ACTIVATIONS, build_model
+from kitsolve.inference.members import ACTIVATIONS
+from kitsolve.inference.models import build_model
 from kitsolve.training.backbones import find_architecture
 from kitsolve.training.job import read_labelled
 from kitsolve.workspace import Workspace, catalogue, write_json

@@ -3,7 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from kitsolve.inference import Architecture, build_model
+from kitsolve.inference.bundle import Architecture
+from kitsolve.inference.models import build_model
 from kitsolve.reporting.gradcam import explain, overlay, to_maps
 
 RED, BLUE = 0, 1

@@ -9,7 +9,10 @@ import torch
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.blend import write_blend
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import Blend, combine, load_member, load_model, predict_probs, read_bundle
+from kitsolve.inference.bundle import Blend, read_bundle
+from kitsolve.inference.combine import combine
+from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.members import load_member, load_model
 from kitsolve.submission.bundle import export_bundle, find_bundle
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine

@@ -6,7 +6,7 @@ from kitsolve.config import Competition, read_competition
 from kitsolve.data.fetch import fetch
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.inference import SubmissionRules
+from kitsolve.inference.bundle import SubmissionRules
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.ledger import read_ledger
 from kitsolve.submission.local import score_locally, submit_locally

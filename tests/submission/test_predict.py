@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import check_submission, predict_bundle, read_sample
+from kitsolve.inference.predict import predict_bundle
+from kitsolve.inference.submission import check_submission
+from kitsolve.inference.testset import read_sample
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.predict import keep_or_predict, predict
 from kitsolve.workspace import Workspace, read_csv
@@ -91,7 +93,7 @@ def test_a_notebook_that_is_killed_leaves_a_valid_submission_of_the_mean_predict
     def die(*_):
         raise SystemExit
 
-    monkeypatch.setattr("kitsolve.inference.load_member", die)
+    monkeypatch.setattr("kitsolve.inference.predict.load_member", die)
     with pytest.raises(SystemExit):
         predict_bundle(folder, raw, tmp_path / "submission.csv", lenient=True)
     early = read_csv(tmp_path / "submission.csv")

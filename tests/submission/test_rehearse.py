@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import read_sample
+from kitsolve.inference.testset import read_sample
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.rehearse import agrees, is_valid, mount_public, mount_rerun, rehearse
 from kitsolve.workspace import Workspace, read_csv, read_json

@@ -11,7 +11,10 @@ from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference import Architecture, build_model, load_member, load_model, predict_probs
+from kitsolve.inference.bundle import Architecture
+from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.members import load_member, load_model
+from kitsolve.inference.models import build_model
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import (
     build_backbone,

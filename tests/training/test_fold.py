@@ -18,7 +18,8 @@ from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import ALL, Wanted, find_run, list_runs, open_run
-from kitsolve.inference import load_member, predict_probs
+from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.members import load_member
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.predict import predict
 from kitsolve.training import fold as fold_module

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from kitsolve.inference import ACTIVATIONS
+from kitsolve.inference.members import ACTIVATIONS
 from kitsolve.training.losses import add_margin, balance_classes, compute_loss, loss_of_outputs
 
 

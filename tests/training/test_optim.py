@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference import Architecture, build_model
+from kitsolve.inference.bundle import Architecture
+from kitsolve.inference.models import build_model
 from kitsolve.recipe import Recipe
 from kitsolve.training.optim import build_optimizer, find_head, freeze_backbone, lr_at, needs_scaler
 

@@ -1,5 +1,3 @@
-"""inference.py: every image that a competition may hold becomes uint8 of so many channels, or an error by name."""
-
 from dataclasses import replace
 
 import cv2
@@ -7,20 +5,66 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny import PREP
 
-from kitsolve.inference import (
-    Architecture,
-    Pool,
+from kitsolve.inference.bundle import (
     Preprocessing,
-    build_model,
-    normalise,
-    place_image,
-    read_image,
-    resize_image,
-    scale_image,
 )
+from kitsolve.inference.images import normalise, place_image, read_image, resize_image, scale_image
+
+
+def test_an_image_is_read_as_rgb(tmp_path):
+    Image.new("RGB", (3, 2), (255, 0, 7)).save(tmp_path / "red.png")
+    image = read_image(tmp_path / "red.png")
+    assert image.shape == (2, 3, 3)
+    assert image[0, 0].tolist() == [255, 0, 7]
+
+
+def test_a_grey_image_gets_three_equal_channels(tmp_path):
+    Image.new("L", (3, 2), 99).save(tmp_path / "grey.png")
+    assert read_image(tmp_path / "grey.png")[1, 2].tolist() == [99, 99, 99]
+
+
+def test_what_cv2_cannot_read_pillow_reads(tmp_path):
+    Image.new("RGB", (3, 2), (1, 2, 3)).save(tmp_path / "image.pcx")
+    assert read_image(tmp_path / "image.pcx")[0, 0].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("content", "word"), [(b"", "empty"), (b"no image", "damaged"), (None, "cannot be read")])
+def test_an_image_that_cannot_be_used_is_named(tmp_path, content, word):
+    path = tmp_path / "broken.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"broken.png.* {word}"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_truncated_image_is_damaged(tmp_path, suffix):
+    path = tmp_path / f"cut{suffix}"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 256, size=(40, 40, 3), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        read_image(path)
+
+
+def test_shrinking_averages_whole_areas():
+    stripes = np.zeros((16, 16, 3), dtype=np.uint8)
+    stripes[:, ::2] = 200
+    assert (resize_image(stripes, PREP) == 100).all()
+
+
+def test_normalised_images_have_the_formula_of_torchvision():
+    images = torch.randint(0, 256, (2, 8, 8, 3), dtype=torch.uint8)
+    expected = (images.permute(0, 3, 1, 2) / 255 - 0.5) / 0.25
+    result = normalise(images, PREP)
+    assert torch.allclose(result, expected, atol=1e-6)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
 
 GRADIENT = np.linspace(0, 255, 32, dtype=np.uint8)[None, :].repeat(24, axis=0)
+
+
 TRANSPARENT = np.dstack([GRADIENT, GRADIENT, GRADIENT, np.full_like(GRADIENT, 99)])
 
 
@@ -139,33 +183,6 @@ def test_a_damaged_dicom_is_named(tmp_path):
         read_image(tmp_path / "x.dcm")
 
 
-@pytest.mark.parametrize("channels", [1, 2, 6])
-@pytest.mark.parametrize("backbone", ["timm/test_resnet", "torchvision/resnet18", "torchvision/googlenet"])
-def test_a_backbone_takes_any_number_of_channels(tmp_path, channels, backbone):
-    preprocessing = Preprocessing((32, 32), (0.5,) * channels, (0.25,) * channels, "bilinear")
-    images = np.random.default_rng(0).integers(0, 256, (2, 40, 30, channels), dtype=np.uint8)
-    resized = torch.from_numpy(np.stack([resize_image(image, preprocessing) for image in images]))
-    model = build_model(Architecture(backbone, 3, channels=channels), image_size=(32, 32)).eval()
-    assert model(normalise(resized, preprocessing)).shape == (2, 3)
-
-
-def test_grey_channels_repeat_the_colours_weights():
-    torch.manual_seed(0)
-    colour = build_model(Architecture("torchvision/resnet18", 3), image_size=(32, 32)).eval()
-    torch.manual_seed(0)
-    grey = build_model(Architecture("torchvision/resnet18", 3, channels=1), image_size=(32, 32)).eval()
-    image = torch.rand(1, 1, 32, 32)
-    torch.testing.assert_close(grey(image), colour(image.repeat(1, 3, 1, 1)), atol=1e-4, rtol=1e-4)
-
-
-def test_further_numbers_change_what_a_model_sees():
-    model = build_model(Architecture("timm/test_resnet", 2, num_features=4), image_size=(32, 32)).eval()
-    images = torch.rand(3, 3, 32, 32)
-    one, other = model(images, torch.zeros(3, 4)), model(images, torch.ones(3, 4))
-    assert one.shape == (3, 2)
-    assert not torch.allclose(one, other)
-
-
 def test_resizing_keeps_every_channel():
     image = np.zeros((10, 12, 6), dtype=np.uint8)
     image[..., 4] = 200
@@ -214,38 +231,3 @@ def test_a_letterbox_keeps_the_whole_image_between_bars_of_the_mean_colour():
     assert (resized[:, 30:] == [128, 64, 191]).all()
     assert (resized[:, 11:19] == 0).all()
     assert (resized[:, 21:30] == 255).all()
-
-
-@pytest.mark.parametrize("pool", ["avg", "max", "catavgmax", "gem"])
-@pytest.mark.parametrize("head", ["linear", "cosine"])
-@pytest.mark.parametrize("backbone", ["timm/test_resnet", "timm/test_convnext", "timm/test_mambaout"])
-def test_every_pooling_and_head_gives_logits_that_learn(backbone, pool, head):
-    model = build_model(Architecture(backbone, 5, pool=pool, head=head, num_features=2), image_size=(64, 64))
-    logits = model(torch.rand(3, 3, 64, 64), torch.rand(3, 2))
-    assert logits.shape == (3, 5)
-    logits.square().sum().backward()
-    assert all(tensor.grad is not None for tensor in model.parameters())
-
-
-def test_the_generalised_mean_lies_between_mean_and_maximum():
-    maps = torch.rand(2, 4, 3, 3)
-    mean, most, general = (Pool(kind, 4)(maps) for kind in ("avg", "max", "gem"))
-    assert ((mean < general) & (general < most)).all()
-    torch.testing.assert_close(Pool("catavgmax", 4)(maps), torch.cat([mean, most], dim=1))
-    torch.testing.assert_close(Pool("max", 4)(maps.permute(0, 2, 3, 1)), most)
-
-
-def test_cosine_logits_do_not_depend_on_the_length_of_a_class_vector():
-    model = build_model(Architecture("timm/test_resnet", 3, head="cosine"), image_size=(32, 32)).eval()
-    images = torch.rand(2, 3, 32, 32)
-    before = model(images)
-    with torch.no_grad():
-        model.head.weight.mul_(7)
-    torch.testing.assert_close(model(images), before)
-    assert before.abs().max() <= 30
-
-
-@pytest.mark.parametrize("backbone", ["timm/test_vit", "torchvision/resnet18"])
-def test_pooling_is_refused_where_there_is_nothing_to_pool(backbone):
-    with pytest.raises(ValueError, match="pool = 'gem'"):
-        build_model(Architecture(backbone, 3, pool="gem"), image_size=(32, 32))

@@ -1,0 +1,63 @@
+"""Where the arithmetic is done, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`name`, or the best device that this machine has.
+
+    Raises:
+        ValueError: torch does not know that device here.
+    """
+    if name == "auto":
+        return all_devices()[0]
+    try:
+        device = torch.device(name)
+        float(torch.ones(1, device=device) + 1)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device {name} cannot be used here: {str(error).splitlines()[0]}.") from error
+    return device
+
+
+def all_devices() -> list[torch.device]:
+    """Every GPU that computes here, else the CPU.
+
+    A GPU may be there and too old for this torch: one operation shows it.
+    """
+    found = []
+    for number in range(torch.cuda.device_count()):
+        try:
+            found.append(choose_device(f"cuda:{number}"))
+        except ValueError as error:
+            print(f"warning: {error}")
+    return found or [torch.device("cpu")]
+
+
+def choose_dtype(precision: str, device_type: str, *, has_bfloat16: bool) -> torch.dtype:
+    """The dtype of the forward pass; "auto": bfloat16 where the hardware has it, else float16 on CUDA, else float32."""
+    if precision != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[precision]
+    if has_bfloat16:
+        return torch.bfloat16
+    return torch.float16 if device_type == "cuda" else torch.float32
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether `device` multiplies bfloat16 in hardware, not by emulation: Ampere and newer, avx512_bf16, AMX."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.ops.mkldnn._is_mkldnn_bf16_supported() and _cpu_has_bfloat16()
+
+
+def _cpu_has_bfloat16() -> bool:
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """Mixed precision in `dtype`; nothing at all for float32."""
+    return nullcontext() if dtype is torch.float32 else torch.autocast(device.type, dtype=dtype)

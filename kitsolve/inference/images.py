@@ -1,0 +1,151 @@
+"""From an image file of any kind to a model's input."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from kitsolve.inference.bundle import Preprocessing
+
+CV2_INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
+
+
+def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
+    """The image as (height, width, channels) uint8: RGB, grey (1), or what an array file (.npy) holds.
+
+    Grey images get three equal channels, transparency is dropped, 16 bits become 8, a camera's orientation is applied.
+
+    Raises:
+        ValueError: missing, empty, truncated, no image, or not of so many channels; names the file.
+    """
+    try:
+        encoded = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise ValueError(f"image {path} cannot be read: {error.strerror or error}.") from error
+    if encoded.size == 0:
+        raise ValueError(f"image {path} is empty (0 bytes).")
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix == ".npy":
+        return _read_array(path, channels)
+    image = _read_dicom(path) if suffix in (".dcm", ".dicom") else _decode(encoded, path)
+    if channels not in (1, 3):
+        raise ValueError(f"image {path} has colours, not the {channels} channels that the competition's file names.")
+    return image if channels == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+
+
+def _decode(encoded: np.ndarray, path: Path | str) -> np.ndarray:
+    try:
+        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
+    except cv2.error:  # a damaged header can trip cv2's own checks; Pillow has the last word
+        image = None
+    return image if image is not None else _read_with_pillow(path)
+
+
+def _read_with_pillow(path: Path | str) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            if image.mode.startswith("I;16"):  # convert() would cut these off at 255
+                return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, axis=-1)
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: of PNG files
+        raise ValueError(f"image {path} is damaged or no image: {error}.") from error
+
+
+def _read_array(path: Path | str, channels: int) -> np.ndarray:
+    """An array file, channels first or last."""
+    try:
+        array = np.load(path, allow_pickle=False)
+    except (OSError, EOFError, ValueError) as error:
+        raise ValueError(f"image {path} is damaged or no array: {error}.") from error
+    array = array[..., None] if array.ndim == 2 else array
+    if array.ndim == 3 and array.shape[-1] != channels:
+        array = np.moveaxis(array, 0, -1)
+    if array.ndim != 3 or array.shape[-1] != channels:
+        raise ValueError(f"image {path} has the shape {array.shape}; the competition's file names {channels} channels.")
+    return np.ascontiguousarray(array) if array.dtype == np.uint8 else _to_uint8(array, path)
+
+
+def _read_dicom(path: Path | str) -> np.ndarray:
+    """A DICOM image as RGB, through its own window where it has one; MONOCHROME1 (white is low) is inverted."""
+    try:
+        from pydicom import dcmread
+        from pydicom.pixels import apply_modality_lut, apply_voi_lut
+    except ImportError as error:
+        raise ValueError(f'image {path} is DICOM: `pip install "kitsolve[dicom]"` reads it ({error}).') from error
+    try:
+        dataset = dcmread(path)
+        pixels = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+    except Exception as error:  # pydicom and its decoders raise of every kind for a damaged file
+        raise ValueError(f"image {path} is damaged or no DICOM image: {error}.") from error
+    image: np.ndarray = pixels if pixels.dtype == np.uint8 else _to_uint8(pixels, path)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        image = 255 - image
+    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
+
+
+def _to_uint8(array: np.ndarray, path: Path | str) -> np.ndarray:
+    """Numbers of any range: the 1st to the 99th percentile of the image become 0 to 255."""
+    numbers = array.astype(np.float32)
+    finite = numbers[np.isfinite(numbers)]
+    if not finite.size:
+        raise ValueError(f"image {path} holds no number.")
+    low, high = np.percentile(finite, (1, 99))
+    scaled = (np.nan_to_num(numbers, nan=low) - low) * (255 / max(float(high - low), 1e-6))
+    return np.asarray(np.rint(scaled.clip(0, 255)), dtype=np.uint8)
+
+
+def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The image at `image_size`, (height, width, channels)."""
+    return place_image(scale_image(image, preprocessing), preprocessing)
+
+
+def scale_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """The image scaled so that it fits: exactly (squash), from outside (crop) or from inside (letterbox).
+
+    Shrinking averages whole areas (no aliasing, unlike cv2's bilinear); enlarging takes `interpolation`.
+    """
+    before, after = image.shape[:2], preprocessing.image_size
+    if preprocessing.resize != "squash":
+        choose = max if preprocessing.resize == "crop" else min
+        scale = choose(after[0] / before[0], after[1] / before[1])
+        after = (max(1, round(before[0] * scale)), max(1, round(before[1] * scale)))
+    if before == after:
+        return image
+    shrinks = before[0] > after[0] and before[1] > after[1]
+    how = cv2.INTER_AREA if shrinks else CV2_INTERPOLATION[preprocessing.interpolation]
+    parts = [image[..., first : first + 4] for first in range(0, image.shape[2], 4)]  # cv2 resizes 4 channels at most
+    resized = [cv2.resize(part, after[::-1], interpolation=how).reshape(*after, -1) for part in parts]
+    return resized[0] if len(resized) == 1 else np.concatenate(resized, axis=-1)
+
+
+def place_image(image: np.ndarray, preprocessing: Preprocessing, place: tuple[float, float] = (0.5, 0.5)) -> np.ndarray:
+    """A scaled image cut or filled up to `image_size`.
+
+    Args:
+        place: where the cut is, (down, across): 0 at the upper left corner, 1 at the lower right one.
+    """
+    height, width = preprocessing.image_size
+    more = image.shape[0] - height, image.shape[1] - width
+    if more == (0, 0):
+        return image
+    if min(more) >= 0:
+        top, left = (round(pixels * share) for pixels, share in zip(more, place, strict=True))
+        return image[top : top + height, left : left + width]
+    filled = np.empty((height, width, image.shape[2]), dtype=np.uint8)
+    filled[:] = np.rint(255 * np.array(preprocessing.mean))
+    top, left = -more[0] // 2, -more[1] // 2
+    filled[top : top + image.shape[0], left : left + image.shape[1]] = image
+    return filled
+
+
+def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(images, height, width, channels) uint8 -> (images, channels, height, width) float32, channels_last in memory."""
+    mean = torch.tensor(preprocessing.mean, device=images.device) * 255
+    scale = 1 / (torch.tensor(preprocessing.std, device=images.device) * 255)
+    return images.permute(0, 3, 1, 2).float().sub_(mean.view(-1, 1, 1)).mul_(scale.view(-1, 1, 1))

@@ -1,0 +1,161 @@
+"""From a bundle and the competition's folder to submission.csv."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from kitsolve.inference.bundle import Bundle, read_bundle
+from kitsolve.inference.deadline import Rescue
+from kitsolve.inference.decode import FORMS, decode
+from kitsolve.inference.devices import all_devices, choose_device
+from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.members import load_member
+from kitsolve.inference.submission import check_submission, make_submission, write_submission
+from kitsolve.inference.testset import encode_features, find_images, image_paths, join_rows, read_sample
+
+
+def find_input(root: Path, name: str, marker: str) -> Path:
+    """The folder below Kaggle's /kaggle/input that holds the file `marker` and belongs to `name`.
+
+    Kaggle mounts in several ways: input/NAME, input/competitions/NAME, input/datasets/OWNER/NAME and deeper.
+
+    Raises:
+        ValueError: none has it; lists what is there.
+    """
+    likely = [root / name, root / "competitions" / name, *root.glob(f"datasets/*/{name}")]
+    for folder in likely:
+        if (folder / marker).is_file():
+            return folder
+    found = [folder for folder in _folders(root, depth=5) if (folder / marker).is_file()]
+    named = [folder for folder in found if name in folder.parts]
+    if len(named or found) == 1:
+        return (named or found)[0]
+    tree = ", ".join(str(folder) for folder in islice(_folders(root, depth=3), 30))
+    raise ValueError(f"{marker} of {name} is not below {root}, or more than once; folders there: {tree}.")
+
+
+def _folders(root: Path, *, depth: int) -> Iterator[Path]:
+    """`root` and the folders below it, at most `depth` levels down, in order of their names."""
+    yield root
+    if depth > 0 and root.is_dir():
+        for entry in sorted(os.scandir(root), key=lambda entry: entry.name):
+            if entry.is_dir():
+                yield from _folders(Path(entry.path), depth=depth - 1)
+
+
+def predict_bundle(
+    bundle_dir: Path,
+    input_dir: Path,
+    output: Path,
+    *,
+    device: torch.device | None = None,
+    report: Callable[[int], object] = lambda images: None,
+    lenient: bool = False,
+    time_limit_s: float = math.inf,
+) -> pd.DataFrame:
+    """Predict the test images of `input_dir` with a bundle, write `output` and check what was written.
+
+    Args:
+        lenient: an image that cannot be read gets the mean prediction, and a submission of nothing else is written
+            first; for a code competition, where any file counts more than none.
+        time_limit_s: where the time does not suffice for all views by all models, some are left out.
+
+    Raises:
+        ValueError: whatever is missing, damaged or not acceptable, by name.
+    """
+    end = time.monotonic() + time_limit_s
+    bundle = read_bundle(bundle_dir)
+    sample = read_sample(input_dir, bundle.submission)
+    rescue = Rescue(np.array(bundle.prior, dtype=np.float32), end) if lenient else None
+    if rescue is not None:
+        nothing = np.repeat(rescue.prior[None], len(sample), axis=0)
+        _submit([nothing], sample, bundle, bundle_dir, output)
+    rows = join_rows(sample, input_dir, bundle.test)
+    devices = [device] if device else all_devices()
+    members = [[load_member(spec, bundle_dir, place) for spec in bundle.models] for place in devices]
+    with tempfile.TemporaryDirectory() as scratch:
+        paths = image_paths(rows, bundle.test.image)
+        batches = iter_probs(
+            members[0],
+            find_images(input_dir, paths, bundle.archives, Path(scratch), test=bundle.test),
+            features=encode_features(rows, bundle.features) if bundle.features else None,
+            blend=bundle.blend,
+            device=devices[0],
+            others=dict(zip(devices[1:], members[1:], strict=True)),
+            batch_size=bundle.batch_size,
+            workers=os.cpu_count() or 1,
+            report=report,
+            rescue=rescue,
+        )
+        written = _submit(batches, sample, bundle, bundle_dir, output)
+    if rescue is not None:
+        print("\n".join(describe_rescue(rescue, images=len(rows))))
+    return written
+
+
+def _submit(
+    batches: Iterable[np.ndarray], sample: pd.DataFrame, bundle: Bundle, bundle_dir: Path, output: Path
+) -> pd.DataFrame:
+    """Write the submission of a bundle's outputs, and check what was written."""
+    # Decoded batch by batch: of 15,000 classes the outputs of all images may not fit into memory.
+    form = FORMS.get(bundle.submission.kind)
+    predictions = np.concatenate([decode(batch, bundle.decoder, form) if form else batch for batch in batches])
+    if form:
+        submission = make_submission(sample, predictions, bundle.submission)
+    else:
+        submission = _load_prepare(bundle_dir).submission(sample, predictions, bundle.submission.class_names)
+    write_submission(submission, output)
+    written = pd.read_csv(output, dtype=str, keep_default_na=False)
+    check_submission(written, sample, bundle.submission)
+    return written
+
+
+def describe_rescue(rescue: Rescue, *, images: int) -> Iterator[str]:
+    """What did not go as it should, in words."""
+    yield f"{images:,} images, {len(rescue.lost):,} of them unreadable, {rescue.passes:,} of {rescue.wanted:,} passes"
+    if rescue.lost:
+        yield f"unreadable images got the mean prediction, first: {rescue.lost[0]}"
+    if rescue.passes < rescue.wanted:
+        yield "the time did not suffice for all views and models: the least of them were left out"
+    if rescue.unseen:
+        yield f"the time was over before {rescue.unseen:,} images, which got the mean prediction"
+
+
+def _load_prepare(bundle_dir: Path) -> Any:  # noqa: ANN401  (a module)
+    """The competition's own prepare.py, which the bundle carries."""
+    spec = importlib.util.spec_from_file_location("prepare", bundle_dir / "prepare.py")
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{bundle_dir / 'prepare.py'} cannot be read.")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def main() -> None:
+    """Predict from the command line, without kitsolve."""
+    parser = argparse.ArgumentParser(description="Predict a competition's test images with a kitsolve bundle.")
+    parser.add_argument("--bundle", type=Path, required=True, help="folder with bundle.json and the weights")
+    parser.add_argument("--input", type=Path, required=True, help="the competition's folder")
+    parser.add_argument("--output", type=Path, default=Path("submission.csv"))
+    parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default every GPU, else the CPU")
+    given = parser.parse_args()
+    device = choose_device(given.device) if given.device else None
+    predict_bundle(given.bundle, given.input, given.output, device=device)
+    print(f"wrote {given.output}")
+
+
+if __name__ == "__main__":
+    main()
