@@ -365,16 +365,24 @@ def blend(
 
 
 @app.command()
-def export(context: typer.Context, slug: Slug, names: Runs = None, as_json: AsJson = False) -> None:
+def export(
+    context: typer.Context,
+    slug: Slug,
+    names: Runs = None,
+    half: Annotated[bool, typer.Option("--half", help="Weights in float16, after a look at what changes.")] = False,
+    attach_timm: Annotated[bool, typer.Option("--attach-timm", help="Let the notebook import this timm.")] = False,
+    compiled: Annotated[bool, typer.Option("--compile", help="torch.compile: a slow start, then faster.")] = False,
+    as_json: AsJson = False,
+) -> None:
     """Write the bundle (weights and bundle.json) of one or more runs, and the notebook."""
-    from kitsolve.submission.bundle import export_bundle
+    from kitsolve.submission.bundle import Choices, describe_export, export_bundle
     from kitsolve.submission.notebook import write_notebook
 
     workspace: Workspace = context.obj
-    bundle = export_bundle(workspace, slug, names or [])
+    bundle = export_bundle(workspace, slug, names or [], choices=Choices(half, attach_timm, compiled))
     notebook = write_notebook(workspace, bundle)
-    folder = workspace.bundle(slug, bundle.name)
-    _print({"bundle": folder, "notebook": notebook}, f"bundle      {folder}\nnotebook    {notebook}", as_json)
+    values = describe_export(workspace.bundle(slug, bundle.name), notebook, bundle)
+    _print(values, describe_values(values), as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from kitsolve.errors import KitsolveError, nearest
+from kitsolve.inference.bundle import TTA, TURNED
 from kitsolve.settings import Strict, read_toml, validate
 from kitsolve.workspace import RECIPES, Workspace
 
@@ -74,14 +75,19 @@ class Recipe(Strict):
     seed: int = Field(default=42, ge=0)
 
     # Prediction.
-    tta: Literal["none", "hflip", "flips", "d4"] = "hflip"
+    tta: str | tuple[str, ...] = Field(default="hflip", description="none, hflip, flips, d4, or a list of views")
 
     @property
     def size(self) -> tuple[int, int]:
         """(height, width) of the images that count, in px."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
-    @field_validator("image_size", "train_sizes", mode="before")
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the TTA views."""
+        return TTA[self.tta] if isinstance(self.tta, str) else self.tta
+
+    @field_validator("image_size", "train_sizes", "tta", mode="before")
     @classmethod
     def _lists_are_tuples(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value  # TOML and JSON know no tuples
@@ -95,10 +101,19 @@ class Recipe(Strict):
                 raise ValueError(f"must be at least {least}")
         return value
 
+    @field_validator("tta")
+    @classmethod
+    def _views_are_known(cls, value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if isinstance(value, str) and value not in TTA:
+            raise ValueError(f"must be one of {', '.join(TTA)}, or a list of views")
+        if not isinstance(value, str) and (not set(value) <= set(TTA["d4"]) or len(set(value)) < max(1, len(value))):
+            raise ValueError(f"must list different views of {', '.join(TTA['d4'])}")
+        return value
+
     @model_validator(mode="after")
     def _choices_fit(self) -> Recipe:
-        if len(set(self.size)) > 1 and (self.tta == "d4" or self.train_sizes):
-            raise ValueError('height and width must be equal for tta = "d4" and for train_sizes')
+        if len(set(self.size)) > 1 and (self.train_sizes or set(self.views) & set(TURNED)):
+            raise ValueError(f"height and width must be equal for train_sizes and for the views {', '.join(TURNED)}")
         if self.dropout_samples > 1 and not self.drop_rate:
             raise ValueError("dropout_samples needs a drop_rate")
         return self

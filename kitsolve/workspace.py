@@ -227,8 +227,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: dict[str, Any]) -> None:
-    """Write `value` as indented JSON, whole or not at all; NaN is refused, since JSON has none."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write `value` as indented JSON, whole or not at all."""
+    write_text(path, to_json(value))
+
+
+def to_json(value: dict[str, Any]) -> str:
+    """Indented JSON; NaN is refused, since JSON has none."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:

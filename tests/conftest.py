@@ -101,6 +101,16 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture
+def images(tmp_path):
+    """Ten files of 13 x 11 px noise."""
+    paths = [tmp_path / f"{number}.png" for number in range(10)]
+    for number, path in enumerate(paths):
+        pixels = np.random.default_rng(number).integers(0, 256, size=(11, 13, 3), dtype=np.uint8)
+        cv2.imwrite(str(path), pixels)
+    return paths
+
+
+@pytest.fixture
 def shades(tmp_path):
     """A workspace with the raw files of `shades` in download/, nothing fetched yet."""
     write_shades(tmp_path)

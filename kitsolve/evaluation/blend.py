@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder
-from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows
+from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows, read_oof
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import read_subject
 from kitsolve.inference.bundle import Blend, parse
@@ -124,7 +124,7 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
     competition, slug = runs[0].competition, runs[0].competition.slug
     assert all(run.competition.slug == slug for run in runs), f"{names} are not all of {slug}"
     subject = read_subject(workspace, competition)
-    shared, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
+    shared, folds, outputs = align_oofs([read_oof(run, subject.train, subject.targets.output_names) for run in runs])
     if len(shared) < 2:
         raise KitsolveError(
             f"the runs {', '.join(names)} have {len(shared)} out-of-fold rows in common.",

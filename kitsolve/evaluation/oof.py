@@ -111,7 +111,7 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
             f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`."
         )
     ids = reduce(lambda one, other: one.append(other), (part.image_ids for part in parts))
-    return Oof(ids, np.concatenate([part.folds for part in parts]), _stack([part.outputs for part in parts]))
+    return Oof(ids, np.concatenate([part.folds for part in parts]), stack_parts([part.outputs for part in parts]))
 
 
 def read_outputs(path: Path, names: tuple[str, ...], ids: pd.Index | None = None) -> tuple[pd.Index, Outputs]:
@@ -127,7 +127,8 @@ def read_outputs(path: Path, names: tuple[str, ...], ids: pd.Index | None = None
     return ids, np.asarray(table.loc[ids, [PROB + name for name in names]])
 
 
-def _stack(parts: list[Outputs]) -> Outputs:
+def stack_parts(parts: list[Outputs]) -> Outputs:
+    """The rows of all parts, one after the other."""
     if any(isinstance(part, csr_array) for part in parts):
         return csr_array(vstack(parts, format="csr"))
     return np.concatenate(parts)
@@ -135,14 +136,12 @@ def _stack(parts: list[Outputs]) -> Outputs:
 
 def stack_outputs(batches: Iterator[NDArray[Any]], names: tuple[str, ...]) -> Outputs:
     """All rows of the batches; sparse where there are more than WIDE outputs."""
-    return _stack([compress(batch) if len(names) > WIDE else batch for batch in batches])
+    return stack_parts([compress(batch) if len(names) > WIDE else batch for batch in batches])
 
 
-def align_oofs(
-    runs: Sequence[Run], train: pd.DataFrame, names: tuple[str, ...]
-) -> tuple[pd.Index, NDArray[np.int64], list[Outputs]]:
-    """Ids and folds of the rows that all runs have predicted, in the order of the first, and each run's outputs."""
-    first, *others = oofs = [read_oof(run, train, names) for run in runs]
+def align_oofs(oofs: Sequence[Oof]) -> tuple[pd.Index, NDArray[np.int64], list[Outputs]]:
+    """Ids and folds of the rows that all of them have, in the order of the first, and the outputs of each."""
+    first, *others = oofs
     shared = reduce(lambda ids, oof: ids[ids.isin(oof.image_ids)], others, first.image_ids)
     folds = first.folds[first.image_ids.get_indexer(shared)]
     return shared, folds, [oof.outputs[oof.image_ids.get_indexer(shared)] for oof in oofs]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -61,10 +62,15 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
         It, and what a bundle carries: the decoder that is fitted on all of these rows, and their mean outputs.
     """
     subject = read_subject(workspace, runs[0].competition)
-    ids, folds, outputs = align_oofs(runs, subject.train, subject.targets.output_names)
-    oof = Oof(ids, folds, combine(outputs, blend, activation=subject.targets.activation))
+    oof = blend_oofs(subject, [read_oof(run, subject.train, subject.targets.output_names) for run in runs], blend)
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
-    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(ids), oof.outputs), prior
+    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
+
+
+def blend_oofs(subject: Subject, oofs: Sequence[Oof], blend: Blend) -> Oof:
+    """The runs' blend, of the rows that all of them have."""
+    ids, folds, outputs = align_oofs(oofs)
+    return Oof(ids, folds, combine(outputs, blend, activation=subject.targets.activation))
 
 
 @dataclass(frozen=True)

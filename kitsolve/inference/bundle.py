@@ -9,7 +9,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-BUNDLE_FORMAT = 3
+BUNDLE_FORMAT = 4
+TTA: dict[str, tuple[str, ...]] = {
+    "none": ("identity",),
+    "hflip": ("identity", "hflip"),
+    "flips": ("identity", "hflip", "vflip", "rot180"),
+    "d4": ("identity", "hflip", "vflip", "rot180", "transpose", "rot90", "rot270", "antitranspose"),
+}
+"""Sets of views that have a name; the last ones are the first to be left out where the time is short."""
+TURNED = ("transpose", "rot90", "rot270", "antitranspose")
+"""Views that exchange height and width."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +62,13 @@ class Architecture:
 class ModelSpec:
     """One trained state_dict: its architecture, its input, views and precision, its file, the run that it is of.
 
-    `activation` is a key of ACTIVATIONS.
+    `activation` is a key of ACTIVATIONS, `views` are of TTA["d4"].
     """
 
     architecture: Architecture
     activation: str
     preprocessing: Preprocessing
-    tta: str
+    views: tuple[str, ...]
     precision: str
     file: str
     sha256: str
@@ -160,7 +169,8 @@ class Blend:
 class Bundle:
     """bundle.json: all that prediction needs to know.
 
-    `prior`: the mean of the train images' outputs. `card` is for people: CV, runs, versions.
+    `prior`: the mean of the train images' outputs. `files`: the sha256 of what there is beside the weights.
+    `compiled`: by torch.compile. `card` is for people: CV, runs, versions.
     """
 
     format: int
@@ -175,6 +185,8 @@ class Bundle:
     blend: Blend
     prior: tuple[float, ...]
     models: tuple[ModelSpec, ...]
+    files: Mapping[str, str]
+    compiled: bool
     card: Mapping[str, Any]
 
 
@@ -216,6 +228,20 @@ def read_bundle(folder: Path) -> Bundle:
     if not path.is_file():
         raise ValueError(f"{folder} holds no bundle.json.")
     return parse_bundle(json.loads(path.read_text(encoding="utf-8")))
+
+
+def check_files(bundle: Bundle, folder: Path) -> None:
+    """Raise ValueError where a file of the bundle is missing or is not the one that was exported."""
+    for name, sha256 in ({spec.file: spec.sha256 for spec in bundle.models} | dict(bundle.files)).items():
+        check_file(folder / name, sha256)
+
+
+def check_file(path: Path, sha256: str) -> None:
+    """Raise ValueError where a file is missing or has another content."""
+    if not path.is_file():
+        raise ValueError(f"{path} is missing from the bundle.")
+    if file_sha256(path) != sha256:
+        raise ValueError(f"{path} is not the file that was exported: its sha256 differs.")
 
 
 def file_sha256(path: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -35,6 +36,11 @@ def all_devices() -> list[torch.device]:
         except ValueError as error:
             print(f"warning: {error}")
     return found or [torch.device("cpu")]
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that a GPU has left; infinite for the CPU, which has what the machine has."""
+    return float(torch.cuda.mem_get_info(device)[0]) if device.type == "cuda" else math.inf
 
 
 def choose_dtype(precision: str, device_type: str, *, has_bfloat16: bool) -> torch.dtype:

@@ -1,192 +1,190 @@
-"""Every image is read once and goes through all models and views."""
+"""The models on one device: what they make of a batch, and how many views of it they are given."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import cycle, islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kitsolve.inference.bundle import Blend, Preprocessing
+from kitsolve.inference.bundle import Blend, Bundle, Preprocessing
 from kitsolve.inference.combine import combine
-from kitsolve.inference.deadline import Rescue, choose_views
-from kitsolve.inference.images import normalise, read_image, resize_image
-from kitsolve.inference.members import ACTIVATIONS, TTA, Member
+from kitsolve.inference.deadline import Plan, choose_views
+from kitsolve.inference.devices import free_memory
+from kitsolve.inference.images import normalise
+from kitsolve.inference.members import ACTIVATIONS, VIEWS, Member, load_member
+
+ROOM = 0.6
+"""Share of a device's free memory for the weights; the rest is for what the models make of the images."""
+TURNS = 16
+"""Batches for which a group of models stays on the device, where not all fit: the way there then takes little time."""
 
 
-def predict_probs(members: Sequence[Member], paths: Sequence[Path], **settings: Any) -> np.ndarray:  # noqa: ANN401
-    """(images, outputs) float32 of all images; see `iter_probs` for the settings."""
-    return np.concatenate(list(iter_probs(members, paths, **settings)))
+@dataclass(frozen=True)
+class Batch:
+    """Images of all sizes that the members want, uint8 (images, height, width, channels), and the numbers beside them.
 
-
-def iter_probs(
-    members: Sequence[Member],
-    paths: Sequence[Any],
-    *,
-    features: np.ndarray | None = None,
-    device: torch.device,
-    batch_size: int,
-    workers: int,
-    blend: Blend | None = None,
-    read: Callable[[Any, int], np.ndarray] = read_image,
-    report: Callable[[int], object] = lambda images: None,
-    rescue: Rescue | None = None,
-    others: Mapping[torch.device, Sequence[Member]] | None = None,
-) -> Iterator[np.ndarray]:
-    """The mean over the members of a run of the mean over their TTA views of the activated outputs, batch by batch.
-
-    Args:
-        paths: the images; each is read once for all members and views.
-        features: (images, features) float32 for models that take them.
-        blend: how the runs are mixed; None: all members are of one.
-        read: gives the image of one of the paths, with so many channels.
-        report: called with the number of images done after every batch.
-        rescue: what stands for images that cannot be read, which are errors without it; and the time.
-        others: the same members on further devices, each of which takes its turn.
-
-    Returns:
-        (images of a batch, outputs) float32, in the order of `paths`.
+    `lost`: by their place why images could not be read, which are black.
     """
-    if not len(paths):
-        raise ValueError("there is no image to predict.")
-    kinds = list(dict.fromkeys(member.preprocessing for member in members))
-    blend = blend or Blend((members[0].run,), "mean", (1.0,))
-    ensembles = [Ensemble(own, place, blend) for place, own in {device: members, **(others or {})}.items()]
-    batches = iter_batches(paths, kinds, batch_size=batch_size, workers=workers, read=read, lenient=rescue is not None)
 
-    def iter_tasks() -> Iterator[tuple[dict[int, str], tuple[Any, ...]]]:
-        for first, (sized, lost) in zip(range(0, len(paths), batch_size), batches, strict=True):
-            if rescue is not None and time.monotonic() > rescue.end:
-                return
-            left = -(-(len(paths) - first) // batch_size)
-            allowed_s = math.inf if rescue is None else len(ensembles) * rescue.allow(left)
-            beside = None if features is None else features[first : first + len(sized[0])]
-            yield lost, (sized, kinds, beside, allowed_s)
+    sized: Mapping[Preprocessing, Tensor]
+    beside: np.ndarray | None = None
+    lost: Mapping[int, str] = field(default_factory=dict)
 
-    done = 0
-    for lost, (probs, passes) in _take_turns(ensembles, iter_tasks()):
-        if rescue is not None:
-            rescue.note(probs, lost, passes, wanted=sum(len(TTA[member.tta]) for member in members))
-        done += len(probs)
-        report(len(probs))
-        yield probs
-    if rescue is not None and done < len(paths):
-        rescue.unseen = len(paths) - done
-        yield np.repeat(rescue.prior[None].astype(np.float32), rescue.unseen, axis=0)
-
-
-def iter_batches(
-    paths: Sequence[Any],
-    kinds: Sequence[Preprocessing],
-    *,
-    batch_size: int,
-    workers: int,
-    read: Callable[[Any, int], np.ndarray] = read_image,
-    lenient: bool = False,
-) -> Iterator[tuple[list[Tensor], dict[int, str]]]:
-    """Batches of decoded images in the order of `paths`, two batches ahead of their use.
-
-    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`,
-    and why some of its images, by their place in it, are black: those that cannot be read, where that is no error.
-    Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
-    """
-    black = [np.zeros((*kind.image_size, kind.channels), dtype=np.uint8) for kind in kinds]
-
-    def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
-        try:
-            image = read(path, kinds[0].channels)
-        except ValueError as error:
-            if lenient:
-                return str(error)
-            raise
-        return [resize_image(image, kind) for kind in kinds]
-
-    with ThreadPoolExecutor(max(1, workers)) as pool:
-        try:
-            waiting = (
-                [pool.submit(read_all, path) for path in paths[start : start + batch_size]]
-                for start in range(0, len(paths), batch_size)
-            )
-            ahead = deque(islice(waiting, 3))
-            while ahead:
-                found = [future.result() for future in ahead.popleft()]
-                ahead.extend(islice(waiting, 1))
-                lost = {place: image for place, image in enumerate(found) if isinstance(image, str)}
-                images = [black if isinstance(image, str) else image for image in found]
-                yield [torch.from_numpy(np.stack(sized)) for sized in zip(*images, strict=True)], lost
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _take_turns(
-    ensembles: Sequence[Ensemble], tasks: Iterator[tuple[dict[int, str], tuple[Any, ...]]]
-) -> Iterator[tuple[dict[int, str], tuple[np.ndarray, int]]]:
-    """What the ensembles predict, in the order of the tasks; each of them works on one task at a time."""
-    waiting: deque[tuple[dict[int, str], Any]] = deque()
-    turns = cycle(ensembles)
-    with ThreadPoolExecutor(len(ensembles)) as pool:
-        for lost, task in tasks:
-            waiting.append((lost, pool.submit(next(turns).predict, *task)))
-            if len(waiting) == len(ensembles):
-                before, future = waiting.popleft()
-                yield before, future.result()
-        for before, future in waiting:
-            yield before, future.result()
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(next(iter(self.sized.values())))
 
 
 @dataclass
 class Ensemble:
-    """The members on one device, and how long one view by each takes for a batch, in seconds."""
+    """The members on one device.
+
+    `blend`: how their runs are mixed. `at_once`: images that go through a model together; fewer once they did not fit
+    into the device's memory. `groups`: places of members that are on the device together. `costs_s`: seconds that one
+    view of an image takes each member, once measured.
+    """
 
     members: Sequence[Member]
     device: torch.device
     blend: Blend
+    at_once: int
+    groups: Sequence[Sequence[int]]
     costs_s: list[float] = field(default_factory=list)
+    warm: bool = False
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch."""
+        return self.at_once * (TURNS if len(self.groups) > 1 else 1)
+
+    @property
+    def kinds(self) -> list[Preprocessing]:
+        """What the members want to be made of an image."""
+        return list(dict.fromkeys(member.preprocessing for member in self.members))
 
     @torch.inference_mode()
-    def predict(
-        self, sized: Sequence[Tensor], kinds: Sequence[Preprocessing], beside: np.ndarray | None, allowed_s: float
-    ) -> tuple[np.ndarray, int]:
-        """(images, outputs) float32 of a batch, and how many views by members went into them."""
-        inputs = {kind: normalise(images.to(self.device), kind) for kind, images in zip(kinds, sized, strict=True)}
-        numbers = () if beside is None else (torch.from_numpy(beside).to(self.device),)
-        views = self.choose_views(allowed_s)
-        costs: list[float] = []
-        outputs: dict[str, list[np.ndarray]] = {name: [] for name in self.blend.runs}
-        for place, (member, count) in enumerate(zip(self.members, views, strict=True)):
-            started = time.perf_counter()
-            if count:
-                images = inputs[member.preprocessing]
-                outputs[member.run].append(_mean_over_views(member, images, numbers, count).cpu().numpy())
-            costs.append((time.perf_counter() - started) / count if count else self.costs_s[place])
-        self.costs_s = costs
-        runs = [name for name in self.blend.runs if outputs[name]]
-        means = [np.mean(outputs[name], axis=0) for name in runs]
-        return combine(means, self.blend.only(runs), activation=self.members[0].activation), sum(views)
+    def predict(self, batch: Batch, allowed_s: float = math.inf) -> tuple[np.ndarray, Plan]:
+        """(images, outputs) float32 of a batch, and what went into them.
 
-    def choose_views(self, allowed_s: float) -> list[int]:
-        """How many views each member gets of the next batch; the first batch shows what they cost."""
+        Args:
+            allowed_s: for an image.
+        """
+        plan = self.plan(allowed_s)
+        spent = [0.0] * len(self.members)
+        outputs: dict[str, list[np.ndarray]] = {name: [] for name in self.blend.runs}
+        for group in self.groups:
+            self._bring(group)
+            views = {place: plan.views[place] for place in group if plan.views[place]}
+            for place, means in self._predict_group(batch, views, spent).items():
+                outputs[self.members[place].run].append(means)
+        self._learn(plan, spent, len(batch))
+        runs = [name for name in self.blend.runs if outputs[name]]
+        means_of_runs = [np.mean(outputs[name], axis=0) for name in runs]
+        return combine(means_of_runs, self.blend.only(runs), activation=self.members[0].activation), plan
+
+    def plan(self, allowed_s: float) -> Plan:
+        """How many views each member gets; all, before it is known what they cost."""
+        wanted = tuple(len(member.views) for member in self.members)
+        if not self.costs_s:
+            return Plan(wanted, wanted)
         weights = dict(zip(self.blend.runs, self.blend.weights, strict=True))
         sizes = Counter(member.run for member in self.members)
-        return choose_views(
-            self.costs_s or [0.0] * len(self.members),
-            [len(TTA[member.tta]) for member in self.members],
-            [weights[member.run] / sizes[member.run] for member in self.members],
-            allowed_s,
-        )
+        shares = [weights[member.run] / sizes[member.run] for member in self.members]
+        return Plan(tuple(choose_views(self.costs_s, wanted, shares, allowed_s)), wanted, tuple(self.costs_s))
+
+    def _bring(self, group: Sequence[int]) -> None:
+        """Have these members on the device, the others in the machine's memory."""
+        if len(self.groups) > 1:
+            for places, device in ((set(range(len(self.members))) - set(group), "cpu"), (group, self.device)):
+                for place in places:
+                    self.members[place].model.to(device)
+
+    def _predict_group(self, batch: Batch, views: Mapping[int, int], spent: list[float]) -> dict[int, np.ndarray]:
+        """(images, outputs) of each member, the mean over its views; in as large parts as the device's memory holds."""
+        parts: list[dict[int, Tensor]] = []
+        start = 0
+        while start < len(batch):
+            part = slice(start, start + self.at_once)
+            try:
+                parts.append(self._predict_part(batch, part, views, spent))
+                start = part.stop
+                continue
+            except torch.OutOfMemoryError:
+                if self.at_once == 1:
+                    raise
+            # Outside of the handler, which holds on to the tensors of the part that did not fit.
+            self.at_once //= 2
+            torch.cuda.empty_cache()
+        return {place: torch.cat([part[place] for part in parts]).numpy() for place in views}
+
+    def _predict_part(
+        self, batch: Batch, part: slice, views: Mapping[int, int], spent: list[float]
+    ) -> dict[int, Tensor]:
+        """The means over the views in float32, on the CPU; each view is laid once for all members that want it."""
+        beside = () if batch.beside is None else (torch.from_numpy(batch.beside[part]).to(self.device),)
+        sums: dict[int, Tensor] = {}
+        for kind, sized in batch.sized.items():
+            images = normalise(sized[part].to(self.device), kind)
+            wanted = {p: self.members[p].views[:n] for p, n in views.items() if self.members[p].preprocessing == kind}
+            for view in dict.fromkeys(name for names in wanted.values() for name in names):
+                seen = VIEWS[view](images).contiguous(memory_format=torch.channels_last)
+                for place in (place for place, names in wanted.items() if view in names):
+                    started = time.perf_counter()
+                    member = self.members[place]
+                    outputs = ACTIVATIONS[member.activation](member.forward(seen, *beside).float()).cpu()
+                    sums[place] = sums[place] + outputs if place in sums else outputs
+                    spent[place] += time.perf_counter() - started
+        return {place: total / views[place] for place, total in sums.items()}
+
+    def _learn(self, plan: Plan, spent: Sequence[float], images: int) -> None:
+        """Note what the members cost; not from the first batch, in which the device still gets ready."""
+        if self.warm:
+            known = self.costs_s or [0.0] * len(spent)
+            self.costs_s = [
+                total / (images * count) if count else cost
+                for total, count, cost in zip(spent, plan.views, known, strict=True)
+            ]
+        self.warm = True
 
 
-def _mean_over_views(member: Member, images: Tensor, beside: tuple[Tensor, ...], count: int) -> Tensor:
-    """(images, outputs) float32 of the first `count` views: float16 sums would lose digits."""
-    views = [view(images).contiguous(memory_format=torch.channels_last) for view in TTA[member.tta][:count]]
-    logits = [member.forward(view, *beside) for view in views]
-    return torch.stack([ACTIVATIONS[member.activation](view.float()) for view in logits]).mean(0)
+def load_ensemble(bundle: Bundle, folder: Path, device: torch.device) -> Ensemble:
+    """The models of a bundle on a device; those that its memory does not hold together form groups."""
+    room = ROOM * free_memory(device)
+    members: list[Member] = []
+    sizes: list[int] = []
+    for spec in bundle.models:
+        member = load_member(spec, folder, device)
+        sizes.append(sum(tensor.nbytes for tensor in member.model.state_dict().values()))
+        if sum(sizes) > room:
+            member.model.cpu()
+        members.append(member)
+    groups = group_members(sizes, room)
+    if bundle.compiled and len(groups) == 1:  # compiled code holds on to the weights
+        for member in members:
+            member.model.compile(options={"freezing": True})
+    return Ensemble(members, device, bundle.blend, bundle.batch_size, groups)
+
+
+def group_members(sizes: Sequence[int], room: float) -> list[list[int]]:
+    """The places of members in groups, in their order, each of which fits into the room; one too large stands alone."""
+    groups: list[list[int]] = [[]]
+    used = 0
+    for place, size in enumerate(sizes):
+        if groups[-1] and used + size > room:
+            groups.append([])
+            used = 0
+        groups[-1].append(place)
+        used += size
+    return groups
+
+
+def one_member(member: Member, device: torch.device, *, batch_size: int) -> Ensemble:
+    """The ensemble of a model alone."""
+    return Ensemble([member], device, Blend((member.run,), "mean", (1.0,)), batch_size, [[0]])

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -149,3 +154,46 @@ def normalise(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     mean = torch.tensor(preprocessing.mean, device=images.device) * 255
     scale = 1 / (torch.tensor(preprocessing.std, device=images.device) * 255)
     return images.permute(0, 3, 1, 2).float().sub_(mean.view(-1, 1, 1)).mul_(scale.view(-1, 1, 1))
+
+
+def iter_batches(
+    paths: Sequence[Any],
+    kinds: Sequence[Preprocessing],
+    *,
+    batch_size: int,
+    workers: int,
+    read: Callable[[Any, int], np.ndarray] = read_image,
+    lenient: bool = False,
+) -> Iterator[tuple[list[Tensor], dict[int, str]]]:
+    """Batches of decoded images in the order of `paths`, two batches ahead of their use.
+
+    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`,
+    and why some of its images, by their place in it, are black: those that cannot be read, where that is no error.
+    Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
+    """
+    black = [np.zeros((*kind.image_size, kind.channels), dtype=np.uint8) for kind in kinds]
+
+    def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
+        try:
+            image = read(path, kinds[0].channels)
+        except ValueError as error:
+            if lenient:
+                return str(error)
+            raise
+        return [resize_image(image, kind) for kind in kinds]
+
+    with ThreadPoolExecutor(max(1, workers)) as pool:
+        try:
+            waiting = (
+                [pool.submit(read_all, path) for path in paths[start : start + batch_size]]
+                for start in range(0, len(paths), batch_size)
+            )
+            ahead = deque(islice(waiting, 3))
+            while ahead:
+                found = [future.result() for future in ahead.popleft()]
+                ahead.extend(islice(waiting, 1))
+                lost = {place: image for place, image in enumerate(found) if isinstance(image, str)}
+                images = [black if isinstance(image, str) else image for image in found]
+                yield [torch.from_numpy(np.stack(sized)) for sized in zip(*images, strict=True)], lost
+        finally:
+            pool.shutdown(cancel_futures=True)

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from kitsolve.inference.bundle import ModelSpec, Preprocessing, file_sha256
+from kitsolve.inference.bundle import ModelSpec, Preprocessing
 from kitsolve.inference.devices import autocast, choose_dtype, has_bfloat16
 from kitsolve.inference.models import build_model
 
@@ -23,37 +23,18 @@ def identity(images: Tensor) -> Tensor:
     return images
 
 
-def hflip(images: Tensor) -> Tensor:
-    """Left and right exchanged; (…, height, width)."""
-    return images.flip(-1)
-
-
-def vflip(images: Tensor) -> Tensor:
-    """Top and bottom exchanged; (…, height, width)."""
-    return images.flip(-2)
-
-
-def rot180(images: Tensor) -> Tensor:
-    """Turned by 180 degrees; (…, height, width)."""
-    return images.flip(-2, -1)
-
-
-def transpose(images: Tensor) -> Tensor:
-    """Mirrored at the main diagonal; (…, height, width) with height = width."""
-    return images.transpose(-2, -1)
-
-
-def _transposed(view: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    return lambda images: transpose(view(images))
-
-
-FLIPS = (identity, hflip, vflip, rot180)
-TTA: dict[str, tuple[Callable[[Tensor], Tensor], ...]] = {
-    "none": (identity,),
-    "hflip": (identity, hflip),
-    "flips": FLIPS,
-    "d4": (*FLIPS, *(_transposed(view) for view in FLIPS)),
+VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
+    "identity": identity,
+    "hflip": lambda images: images.flip(-1),
+    "vflip": lambda images: images.flip(-2),
+    "rot180": lambda images: images.flip(-2, -1),
+    "transpose": lambda images: images.transpose(-2, -1),
+    "rot90": lambda images: images.flip(-1).transpose(-2, -1),
+    "rot270": lambda images: images.flip(-2).transpose(-2, -1),
+    "antitranspose": lambda images: images.flip(-2, -1).transpose(-2, -1),
 }
+"""The eight ways to lay a square, (…, height, width); the turns are counter-clockwise."""
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "softmax": lambda logits: logits.softmax(1),
     "sigmoid": torch.sigmoid,
@@ -69,7 +50,7 @@ class Member:
 
     model: nn.Module
     preprocessing: Preprocessing
-    tta: str
+    views: tuple[str, ...]
     dtype: torch.dtype
     activation: str = "softmax"
     run: str = ""
@@ -88,20 +69,16 @@ def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
     for layer in model.modules():
         if type(layer) in (nn.Conv2d, nn.Linear):  # else autocast converts them anew for every batch
             layer.to(dtype)
-    return Member(model, spec.preprocessing, spec.tta, dtype, spec.activation, spec.run)
+    return Member(model, spec.preprocessing, spec.views, dtype, spec.activation, spec.run)
 
 
 def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module:
     """The trained model of a bundle, in evaluation mode on `device`.
 
     Raises:
-        ValueError: the weights are missing, changed, or do not fit the backbone.
+        ValueError: the weights do not fit the backbone.
     """
     path = folder / spec.file
-    if not path.is_file():
-        raise ValueError(f"{path} is missing from the bundle.")
-    if file_sha256(path) != spec.sha256:
-        raise ValueError(f"{path} is not the file that was exported: its sha256 differs.")
     model = build_model(spec.architecture, image_size=spec.preprocessing.image_size)
     try:
         model.load_state_dict(with_versions(load_file(path), model), strict=True)

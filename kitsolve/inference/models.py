@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -47,7 +46,11 @@ def _build_timm(
     architecture: Architecture, outputs: int, image_size: tuple[int, int], options: Mapping[str, Any]
 ) -> nn.Module:
     """A timm model with `outputs` logits; 0: with its last maps of features in their place."""
+    import timm  # not before a bundle has put the timm that it brings first
+
     library, _, name = architecture.backbone.rpartition("/")
+    if not options["pretrained"]:
+        name = name.partition(".")[0]  # an older timm refuses weights that it does not know, wanted or not
     if library not in ("", "timm"):
         raise ValueError(f"backbone {architecture.backbone}: the library must be timm or torchvision.")
     if not timm.is_model(name):
@@ -172,6 +175,8 @@ def _map_width(backbone: nn.Module, architecture: Architecture, image_size: tupl
 
 def _replace_stem(model: nn.Module, channels: int) -> nn.Module:
     """Let a torchvision model take `channels` instead of RGB; its weights are repeated as timm does for `in_chans`."""
+    import timm
+
     stem = next(layer for layer in model.modules() if isinstance(layer, nn.Conv2d))
     weight = timm.models.adapt_input_conv(channels, stem.weight.detach())
     stem.in_channels, stem.weight = channels, nn.Parameter(weight)

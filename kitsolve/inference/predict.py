@@ -6,9 +6,10 @@ import argparse
 import importlib.util
 import math
 import os
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kitsolve.inference.bundle import Bundle, read_bundle
-from kitsolve.inference.deadline import Rescue
+from kitsolve.inference.bundle import Bundle, check_files, read_bundle
+from kitsolve.inference.deadline import Progress, Rescue
 from kitsolve.inference.decode import FORMS, decode
 from kitsolve.inference.devices import all_devices, choose_device
-from kitsolve.inference.ensemble import iter_probs
-from kitsolve.inference.members import load_member
+from kitsolve.inference.ensemble import load_ensemble
+from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.submission import check_submission, make_submission, write_submission
 from kitsolve.inference.testset import encode_features, find_images, image_paths, join_rows, read_sample
 
@@ -56,6 +57,20 @@ def _folders(root: Path, *, depth: int) -> Iterator[Path]:
                 yield from _folders(Path(entry.path), depth=depth - 1)
 
 
+def open_bundle(folder: Path) -> Bundle:
+    """The bundle of a folder, whose files are those that were exported; if it brings a timm, that is the one to import.
+
+    Raises:
+        ValueError: not a bundle, or a file is missing or changed.
+    """
+    bundle = read_bundle(folder)
+    check_files(bundle, folder)
+    for name in bundle.files:
+        if name.endswith(".whl") and "timm" not in sys.modules:
+            sys.path.insert(0, str(folder / name))  # Python imports from a wheel as from a folder
+    return bundle
+
+
 def predict_bundle(
     bundle_dir: Path,
     input_dir: Path,
@@ -69,40 +84,50 @@ def predict_bundle(
     """Predict the test images of `input_dir` with a bundle, write `output` and check what was written.
 
     Args:
+        device: None: every GPU, else the CPU.
+        report: called with the number of images done after every batch.
         lenient: an image that cannot be read gets the mean prediction, and a submission of nothing else is written
-            first; for a code competition, where any file counts more than none.
+            first; for a code competition, where any file counts more than none. What happens is printed.
         time_limit_s: where the time does not suffice for all views by all models, some are left out.
+
+    Returns:
+        The submission, with the seconds to its first batch and those for an image as attributes.
 
     Raises:
         ValueError: whatever is missing, damaged or not acceptable, by name.
     """
-    end = time.monotonic() + time_limit_s
-    bundle = read_bundle(bundle_dir)
+    progress = Progress(started=time.monotonic())
+    bundle = open_bundle(bundle_dir)
     sample = read_sample(input_dir, bundle.submission)
-    rescue = Rescue(np.array(bundle.prior, dtype=np.float32), end) if lenient else None
+    progress.images = len(sample)
+    rescue = Rescue(np.array(bundle.prior, dtype=np.float32), progress.started + time_limit_s) if lenient else None
     if rescue is not None:
         nothing = np.repeat(rescue.prior[None], len(sample), axis=0)
         _submit([nothing], sample, bundle, bundle_dir, output)
-    rows = join_rows(sample, input_dir, bundle.test)
     devices = [device] if device else all_devices()
-    members = [[load_member(spec, bundle_dir, place) for spec in bundle.models] for place in devices]
+    ensembles = [load_ensemble(bundle, bundle_dir, place) for place in devices]
+    if lenient:
+        print(describe_machine(devices))
+    rows = join_rows(sample, input_dir, bundle.test)
+
+    def count(images: int) -> None:
+        progress.add(images, quiet=not lenient)
+        report(images)
+
     with tempfile.TemporaryDirectory() as scratch:
         paths = image_paths(rows, bundle.test.image)
         batches = iter_probs(
-            members[0],
+            ensembles,
             find_images(input_dir, paths, bundle.archives, Path(scratch), test=bundle.test),
             features=encode_features(rows, bundle.features) if bundle.features else None,
-            blend=bundle.blend,
-            device=devices[0],
-            others=dict(zip(devices[1:], members[1:], strict=True)),
-            batch_size=bundle.batch_size,
             workers=os.cpu_count() or 1,
-            report=report,
+            report=count,
             rescue=rescue,
         )
         written = _submit(batches, sample, bundle, bundle_dir, output)
+    written.attrs = {"start_s": progress.start_s, "image_s": progress.image_s}
     if rescue is not None:
-        print("\n".join(describe_rescue(rescue, images=len(rows))))
+        print("\n".join(describe_rescue(rescue, progress)))
     return written
 
 
@@ -123,9 +148,19 @@ def _submit(
     return written
 
 
-def describe_rescue(rescue: Rescue, *, images: int) -> Iterator[str]:
-    """What did not go as it should, in words."""
-    yield f"{images:,} images, {len(rescue.lost):,} of them unreadable, {rescue.passes:,} of {rescue.wanted:,} passes"
+def describe_machine(devices: Sequence[torch.device]) -> str:
+    """What computes, and with which libraries."""
+    timm = sys.modules.get("timm")
+    names = ", ".join(map(str, devices))
+    return f"devices  {names}; torch {torch.__version__}, timm {timm.__version__ if timm else 'not needed'}"
+
+
+def describe_rescue(rescue: Rescue, progress: Progress) -> Iterator[str]:
+    """What was done, and what did not go as it should, in words."""
+    yield f"{progress.images:,} images, {len(rescue.lost):,} of them unreadable"
+    yield f"{rescue.passes:,} of {rescue.wanted:,} passes of an image through a model"
+    if progress.first is not None:
+        yield f"first predictions after {progress.start_s:.1f} s, then {1 / progress.image_s:.1f} images a second"
     if rescue.lost:
         yield f"unreadable images got the mean prediction, first: {rescue.lost[0]}"
     if rescue.passes < rescue.wanted:
@@ -147,7 +182,12 @@ def _load_prepare(bundle_dir: Path) -> Any:  # noqa: ANN401  (a module)
 def main() -> None:
     """Predict from the command line, without kitsolve."""
     parser = argparse.ArgumentParser(description="Predict a competition's test images with a kitsolve bundle.")
-    parser.add_argument("--bundle", type=Path, required=True, help="folder with bundle.json and the weights")
+    parser.add_argument(
+        "--bundle",
+        type=Path,
+        default=Path(__file__).parent,
+        help="folder with bundle.json and the weights; by default this file's",
+    )
     parser.add_argument("--input", type=Path, required=True, help="the competition's folder")
     parser.add_argument("--output", type=Path, default=Path("submission.csv"))
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default every GPU, else the CPU")

@@ -16,50 +16,89 @@ from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.blend import read_blend
 from kitsolve.evaluation.runs import ALL, Run, find_run, name_fold
 from kitsolve.evaluation.score import CvScore, score_blend
-from kitsolve.inference.bundle import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, read_bundle
+from kitsolve.inference.bundle import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, file_sha256, read_bundle
 from kitsolve.inference.testset import read_sample
-from kitsolve.training.job import fold_spec
+from kitsolve.submission.half import measure_half, write_half
+from kitsolve.submission.kaggle_image import check_backbones, read_kaggle_image
+from kitsolve.submission.standalone import inference_parts
+from kitsolve.submission.wheel import pack_timm
+from kitsolve.training.job import choose_machine, fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
 
 PREDICTED_AT_ONCE = 32
 """Images that go through a model together."""
 
 
-def export_bundle(workspace: Workspace, slug: str, names: list[str]) -> Bundle:
+@dataclass(frozen=True)
+class Choices:
+    """How a bundle is exported: weights in float16, the timm that trained them beside them, with torch.compile."""
+
+    half: bool = False
+    attach_timm: bool = False
+    compiled: bool = False
+
+
+def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices: Choices | None = None) -> Bundle:
     """The bundle of the named runs, or of the newest finished one: every finished fold is a member with equal weight,
     and so is what was trained on all rows. Runs are mixed as `kitsolve blend` has chosen, else by their mean.
 
-    bundle.json is written last; a bundle that is complete is left as it is.
+    A bundle that is complete is left as it is.
+
+    Args:
+        choices: None: those of the bundle that is there.
 
     Raises:
-        KitsolveError: no such run, or none that is finished.
+        KitsolveError: no such run, or none that is finished; a backbone that Kaggle does not have; float16 weights that
+            change the out-of-fold predictions.
     """
     named = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
     blend = read_blend(workspace, slug, named)
     runs = [run for run in named if run.name in blend.runs]
     folder = workspace.bundle(slug, bundle_name(runs))
-    described = _describe(workspace, runs[0].competition)
-    members = _members(runs, described)
-    bundle = _make_bundle(workspace, runs, blend, described, models=tuple(spec for _, _, spec in members))
-    if _holds(folder, bundle):
-        return bundle
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for run, fold, spec in members:
-        link_or_copy(run.fold(fold) / "best.safetensors", folder / spec.file)
-    if bundle.submission.kind == "prepare:submission":
-        require_prepare(workspace, slug, "submission")
-        shutil.copyfile(workspace.competition(slug) / "prepare.py", folder / "prepare.py")
-    write_json(folder / "bundle.json", asdict(bundle))
+    choices = choices or _earlier_choices(folder)
+    by_notebook = read_competition(workspace, slug).submission.via == "notebook"
+    if by_notebook and not choices.attach_timm:
+        check_backbones([run.recipe.backbone for run in runs], read_kaggle_image(), slug=slug)
+    staged = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    try:
+        described = _describe(workspace, runs[0].competition)
+        members = _write_weights(runs, described, staged, half=choices.half)
+        files = _write_files(workspace, runs, staged, choices)
+        models = tuple(spec for _, _, spec in members)
+        bundle = _make_bundle(workspace, runs, blend, described, models=models, files=files, choices=choices)
+        if _holds(folder, bundle):
+            return read_bundle(folder)
+        if choices.half:
+            measured = measure_half(workspace, members, blend, staged, choose_machine())
+            bundle = replace(bundle, card={**bundle.card, MEASURED: asdict(measured)})
+        write_json(staged / "bundle.json", asdict(bundle))
+        shutil.rmtree(folder, ignore_errors=True)
+        staged.rename(folder)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
     return bundle
 
 
+MEASURED = "half"
+"""In the card of a bundle with float16 weights: what they change."""
+
+
+def _earlier_choices(folder: Path) -> Choices:
+    """Those of the bundle in a folder; the default ones where there is none."""
+    path = folder / "bundle.json"
+    known = read_json(path)["card"].get("choices") if path.is_file() else None
+    return Choices(**known) if known else Choices()
+
+
 def _holds(folder: Path, bundle: Bundle) -> bool:
-    """Whether a folder is this very bundle; one of another version's format is not."""
+    """Whether a folder is this very bundle, whatever was measured of it; one of another version's format is not."""
     try:
-        return read_bundle(folder) == bundle
+        held = read_bundle(folder)
     except ValueError:
         return False
+    return replace(held, card={name: value for name, value in held.card.items() if name != MEASURED}) == bundle
 
 
 def bundle_name(runs: list[Run]) -> str:
@@ -84,15 +123,33 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
         return read_bundle(workspace.bundle(slug, name or known[-1]))
 
 
-def _members(runs: list[Run], described: Described) -> list[tuple[Run, int, ModelSpec]]:
-    """Run, fold and spec of every finished fold."""
+def _write_weights(
+    runs: list[Run], described: Described, folder: Path, *, half: bool
+) -> list[tuple[Run, int, ModelSpec]]:
+    """Run, fold and description of every finished fold, whose weights are then in the folder."""
     members = []
     num_features = sum(feature.width for feature in described.features)
     for run in runs:
         for fold in [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]:
             spec = fold_spec(run, fold, described.targets, num_features=num_features)
-            members.append((run, fold, replace(spec, file=f"{run.name}-fold_{name_fold(fold)}.safetensors")))
+            path = folder / f"{run.name}-fold_{name_fold(fold)}.safetensors"
+            (write_half if half else link_or_copy)(run.fold(fold) / spec.file, path)
+            members.append((run, fold, replace(spec, file=path.name, sha256=file_sha256(path))))
     return members
+
+
+def _write_files(workspace: Workspace, runs: list[Run], folder: Path, choices: Choices) -> dict[str, str]:
+    """What stands beside the weights, with its sha256: the code that predicts, and what the competition needs."""
+    paths = [folder / "kitsolve_inference.py"]
+    paths[0].write_text("\n\n".join(inference_parts()), encoding="utf-8")
+    slug = runs[0].competition.slug
+    if read_competition(workspace, slug).submission.kind == "prepare:submission":
+        require_prepare(workspace, slug, "submission")
+        paths.append(folder / "prepare.py")
+        shutil.copyfile(workspace.competition(slug) / "prepare.py", paths[-1])
+    if choices.attach_timm:
+        paths.append(pack_timm(folder, trained_with=read_json(runs[0].folder / "run.json")["versions"]["timm"]))
+    return {path.name: file_sha256(path) for path in paths}
 
 
 @dataclass(frozen=True)
@@ -114,7 +171,14 @@ def _describe(workspace: Workspace, competition: Competition) -> Described:
 
 
 def _make_bundle(
-    workspace: Workspace, runs: list[Run], blend: Blend, described: Described, *, models: tuple[ModelSpec, ...]
+    workspace: Workspace,
+    runs: list[Run],
+    blend: Blend,
+    described: Described,
+    *,
+    models: tuple[ModelSpec, ...],
+    files: dict[str, str],
+    choices: Choices,
 ) -> Bundle:
     # The way of submission may have changed since the training.
     competition = read_competition(workspace, runs[0].competition.slug)
@@ -134,7 +198,9 @@ def _make_bundle(
         blend=blend,
         prior=tuple(prior.tolist()),
         models=models,
-        card=_make_card(runs, blend, cv),
+        files=files,
+        compiled=choices.compiled,
+        card={**_make_card(runs, blend, cv), "choices": asdict(choices)},
     )
 
 
@@ -151,7 +217,7 @@ def _make_card(runs: list[Run], blend: Blend, cv: CvScore) -> dict[str, Any]:
                 "recipe": run.recipe_name,
                 "backbone": run.recipe.backbone,
                 "image_size": run.recipe.image_size,
-                "tta": run.recipe.tta,
+                "tta": run.recipe.tta if isinstance(run.recipe.tta, str) else ", ".join(run.recipe.tta),
                 "weight": weight,
             }
             for run, weight in zip(runs, blend.weights, strict=True)
@@ -160,6 +226,9 @@ def _make_card(runs: list[Run], blend: Blend, cv: CvScore) -> dict[str, Any]:
     }
 
 
-def bundle_size_mb(folder: Path) -> float:
-    """Megabytes (10^6 bytes) of a bundle's files."""
-    return sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+def describe_export(folder: Path, notebook: Path, bundle: Bundle) -> dict[str, Any]:
+    """Where a bundle and its notebook are, how large the weights are, and what float16 has changed: JSON values."""
+    weights_mb = sum((folder / spec.file).stat().st_size for spec in bundle.models) / 1e6
+    described = {"bundle": str(folder), "notebook": str(notebook), "models": len(bundle.models)}
+    described |= {"weights": f"{weights_mb:,.1f} MB"}
+    return described | {name: value for name, value in bundle.card.items() if name == MEASURED}

@@ -14,7 +14,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from kitsolve.config import Submission, read_competition
 from kitsolve.inference.bundle import Bundle
 from kitsolve.submission.standalone import inference_parts
-from kitsolve.workspace import Workspace, write_json, write_text
+from kitsolve.workspace import Workspace, to_json, write_json, write_text
 
 OWNER = "OWNER"
 """Stands for the Kaggle user name until the notebook is pushed."""
@@ -36,9 +36,9 @@ import kitsolve_inference as kitsolve
 
 bundle_dir = kitsolve.find_input(KAGGLE / "input", WEIGHTS, "bundle.json")
 input_dir = kitsolve.find_input(KAGGLE / "input", COMPETITION, "{sample}")
-devices = ", ".join(map(str, kitsolve.all_devices()))
-print(f"weights  {{bundle_dir}}\\ndata     {{input_dir}}")
-print(f"devices  {{devices}}, torch {{kitsolve.torch.__version__}}, timm {{kitsolve.timm.__version__}}")"""
+# bundle.json in its turn holds the sha256 of every other file.
+kitsolve.check_file(bundle_dir / "bundle.json", "{sha256}")
+print(f"weights  {{bundle_dir}}\\ndata     {{input_dir}}")"""
 
 PREDICT = """\
 # Reads the ids and images that are there now: at the rerun those of the hidden test set.
@@ -57,10 +57,11 @@ def build_notebook(bundle: Bundle, *, hours: float = 9.0) -> NotebookNode:
     Args:
         hours: that Kaggle lets it run.
     """
+    described = hashlib.sha256(to_json(asdict(bundle)).encode()).hexdigest()
     sources = [
         SETTINGS.format(competition=bundle.competition, weights=kaggle_slug(bundle), hours=hours),
         *_write_code(),
-        FIND.format(sample=bundle.submission.sample),
+        FIND.format(sample=bundle.submission.sample, sha256=described),
         PREDICT,
         PREVIEW,
     ]

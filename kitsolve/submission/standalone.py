@@ -16,6 +16,7 @@ MODULES = (
     "combine",
     "deadline",
     "ensemble",
+    "loop",
     "testset",
     "decode",
     "submission",

@@ -23,7 +23,7 @@ from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.evaluation.score import read_subject
-from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing, file_sha256
+from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing
 from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16
 from kitsolve.inference.testset import encode_features
 from kitsolve.recipe import Recipe
@@ -291,15 +291,15 @@ def find_activation(recipe: Recipe, targets: Targets) -> str:
 
 
 def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -> ModelSpec:
-    """The best state_dict of a fold as a member of a bundle."""
-    file, channels = "best.safetensors", run.competition.image.channels
+    """The best state_dict of a fold as a bundle describes it, which adds the sha256."""
+    channels = run.competition.image.channels
     return ModelSpec(
         architecture=find_architecture(run.recipe, targets, channels=channels, num_features=num_features),
         activation=find_activation(run.recipe, targets),
         preprocessing=find_preprocessing(run.recipe, channels),
-        tta=run.recipe.tta,
+        views=run.recipe.views,
         precision=run.recipe.precision,
-        file=file,
-        sha256=file_sha256(run.fold(fold) / file),
+        file="best.safetensors",
+        sha256="",
         run=run.name,
     )

@@ -21,7 +21,8 @@ from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
 from kitsolve.evaluation.runs import ALL, Run
-from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.ensemble import one_member
+from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import load_member
 from kitsolve.inference.testset import encode_features
 from kitsolve.training.distributed import Machine
@@ -91,11 +92,9 @@ def _predict(run: Run, fold: int, targets: Targets, images: TestImages, machine:
     member = load_member(fold_spec(run, fold, targets, num_features=num_features), run.fold(fold), machine.device)
     with translated(f"run `kitsolve fetch {run.competition.slug} --force`."):
         batches = iter_probs(
-            [member],
+            [one_member(member, machine.device, batch_size=64)],
             [os.fsdecode(path) for path in images.paths],
             features=images.features,
-            device=machine.device,
-            batch_size=64,
             workers=max(1, machine.workers),
         )
         return stack_outputs(batches, targets.output_names)

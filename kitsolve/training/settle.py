@@ -19,8 +19,10 @@ from tqdm import tqdm
 
 from kitsolve.data.cache import choose_format, free_bytes
 from kitsolve.evaluation.runs import Run
-from kitsolve.inference.ensemble import iter_probs
-from kitsolve.inference.members import TTA, Member
+from kitsolve.inference.bundle import TTA
+from kitsolve.inference.ensemble import one_member
+from kitsolve.inference.loop import iter_probs
+from kitsolve.inference.members import Member
 from kitsolve.recipe import Recipe
 from kitsolve.training.distributed import Machine, share
 from kitsolve.training.job import FoldData, FoldJob, Labelled, Settled, plan_fold, split_fold
@@ -141,14 +143,12 @@ def measure_pace(workspace: Workspace, job: FoldJob) -> Pace:
     step_s = (time.perf_counter() - started) / max(1, steps)
     paths = [os.fsdecode(path) for path in job.data.paths[:TIMED_IMAGES]]
     features = None if job.data.features is None else job.data.features[: len(paths)]
-    member = Member(state.model.eval(), job.preprocessing, "none", job.dtype, activation=job.activation)
+    member = Member(state.model.eval(), job.preprocessing, TTA["none"], job.dtype, activation=job.activation)
     started = time.perf_counter()
     batches_of_probs = iter_probs(
-        [member],
+        [one_member(member, job.machine.device, batch_size=job.settled.batch_size)],
         paths,
         features=features,
-        device=job.machine.device,
-        batch_size=job.settled.batch_size,
         workers=max(1, job.machine.workers),
     )
     deque(batches_of_probs, maxlen=0)
@@ -175,7 +175,7 @@ def plan_epochs(recipe: Recipe, pace: Pace, *, left_s: float, steps_per_epoch: i
 
     Whole ones; where not even one fits, the part of one that does, at least a step.
     """
-    room = RESERVE * left_s - len(TTA[recipe.tta]) * val_rows * pace.image_s
+    room = RESERVE * left_s - len(recipe.views) * val_rows * pace.image_s
     epoch_s = steps_per_epoch * pace.step_s + val_rows * pace.image_s
     if room >= epoch_s:
         return float(min(recipe.epochs, int(room // epoch_s)))

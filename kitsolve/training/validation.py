@@ -13,12 +13,14 @@ from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import fit_decoder
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
-from kitsolve.inference.ensemble import iter_probs
+from kitsolve.inference.bundle import TTA
+from kitsolve.inference.ensemble import one_member
 from kitsolve.inference.images import read_image
+from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import Member, load_member
 from kitsolve.training.checkpoint import TrainState, save_best
-from kitsolve.training.distributed import gather_outputs
-from kitsolve.training.job import FoldJob, fold_spec
+from kitsolve.training.distributed import Machine, gather_outputs
+from kitsolve.training.job import FoldData, FoldJob, fold_spec
 from kitsolve.training.losses import loss_of_outputs
 
 MOST_CLASSES_SHOWN = 200
@@ -63,33 +65,39 @@ def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, ima
 
 def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outputs:
     """(validation rows, outputs) activated, of one view: enough to compare epochs."""
-    member = Member(model.eval(), job.preprocessing, "none", job.dtype, activation=job.activation)
-    return _predict(job, member, images)
+    member = Member(model.eval(), job.preprocessing, TTA["none"], job.dtype, activation=job.activation)
+    with translated(job.image_hint):
+        return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size, images=images)
 
 
 def predict_validation(job: FoldJob) -> Outputs:
     """(validation rows, outputs) by the best state_dict, from the original files with all views, as a bundle does."""
     spec = fold_spec(job.run, job.data.fold, job.data.targets, num_features=job.data.num_features)
-    return _predict(job, load_member(spec, job.folder, job.machine.device), None)
+    member = load_member(spec, job.folder, job.machine.device)
+    with translated(job.image_hint):
+        return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size)
 
 
-def _predict(job: FoldJob, member: Member, images: ScaledImages | None) -> Outputs:
-    data, machine = job.data, job.machine
+def predict_rows(
+    member: Member, data: FoldData, machine: Machine, *, batch_size: int, images: ScaledImages | None = None
+) -> Outputs:
+    """(validation rows, outputs) by a model; each of several processes predicts its part.
+
+    Args:
+        images: where scaled images come from; None: the original files.
+    """
     part = slice(machine.rank, None, machine.world)
     rows: Any = data.val_paths[part] if images is None else data.val[part]
     if not len(rows):
         return gather_outputs(None, machine)
-    with translated(job.image_hint):
-        batches = iter_probs(
-            [member],
-            rows,
-            features=None if data.features is None else data.features[data.val[part]],
-            device=machine.device,
-            batch_size=job.settled.batch_size,
-            workers=max(1, machine.workers),
-            read=read_image if images is None else lambda row, channels: images.read(row),
-        )
-        return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
+    batches = iter_probs(
+        [one_member(member, machine.device, batch_size=batch_size)],
+        rows,
+        features=None if data.features is None else data.features[data.val[part]],
+        workers=max(1, machine.workers),
+        read=read_image if images is None else lambda row, channels: images.read(row),
+    )
+    return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
 
 
 def score_validation(job: FoldJob, outputs: Outputs) -> float:

@@ -83,7 +83,7 @@ def test_a_blend_is_the_mean_of_the_rows_that_all_runs_have(fetched, classes):
         write_folds(fetched, one, names, name="one"),
         write_folds(fetched, other, names, name="other", folds=(1,)),
     ]
-    ids, folds, outputs = align_oofs(runs, TRAIN, names)
+    ids, folds, outputs = align_oofs([read_oof(run, TRAIN, names) for run in runs])
     assert ids.tolist() == ["1e5", "a"]
     assert folds.tolist() == [1, 1]
     mean = combine(outputs, Blend(("one", "other"), "mean", (0.5, 0.5)), activation="softmax")

@@ -3,12 +3,10 @@ import time
 
 import numpy as np
 import pytest
-import torch
-from tiny import PREP, MeanColour, predict_with
+from tiny import MeanColour, alone, predict_with
 
-from kitsolve.inference.deadline import Rescue, choose_views
-from kitsolve.inference.ensemble import predict_probs
-from kitsolve.inference.members import Member
+from kitsolve.inference.deadline import Plan, Progress, Rescue, choose_views, describe_plan
+from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.predict import describe_rescue
 
 
@@ -31,9 +29,7 @@ def test_the_heaviest_member_is_the_last_to_go():
 
 def rescued(images, **changes):
     rescue = Rescue(np.array([0.1, 0.2, 0.7], dtype=np.float32), **changes)
-    member = Member(MeanColour(), PREP, "flips", torch.float32)
-    settings = {"device": torch.device("cpu"), "batch_size": 4, "workers": 2, "rescue": rescue}
-    return predict_probs([member], images, **settings), rescue
+    return predict_probs(alone(MeanColour(), tta="flips"), images, workers=2, rescue=rescue), rescue
 
 
 def test_an_image_that_cannot_be_read_gets_the_mean_prediction_and_the_others_their_own(images):
@@ -53,12 +49,46 @@ def test_when_the_time_is_over_the_rest_gets_the_mean_prediction(images):
     probs, rescue = rescued(images, end=time.monotonic() - 1)
     assert rescue.unseen == len(probs) == len(images)
     np.testing.assert_allclose(probs, np.tile([0.1, 0.2, 0.7], (len(images), 1)), atol=1e-6)
-    assert "the time was over" in " ".join(describe_rescue(rescue, images=len(images)))
+    assert "the time was over" in " ".join(describe_rescue(rescue, Progress(0.0)))
 
 
-def test_when_the_time_is_short_views_are_left_out_and_counted(images, monkeypatch):
-    monkeypatch.setattr(Rescue, "allow", lambda self, left: -1.0 if left < 3 else math.inf)
-    probs, rescue = rescued(images)
-    assert (rescue.passes, rescue.wanted, rescue.unseen) == (4 + 1 + 1, 12, 0)
-    assert probs.shape == (len(images), 3)
-    assert "left out" in " ".join(describe_rescue(rescue, images=len(images)))
+def test_when_the_time_is_short_views_are_left_out_counted_and_the_plan_is_told(images, monkeypatch, capsys):
+    """Batches of 4: the first one warms up, the second one shows what a view costs."""
+    monkeypatch.setattr(Rescue, "left_s", property(lambda self: -1.0))
+    probs, rescue = rescued([*images, *images])
+    assert (rescue.passes, rescue.wanted, rescue.unseen) == (4 * 8 + 12, 4 * 20, 0)
+    assert probs.shape == (20, 3)
+    assert "left out" in " ".join(describe_rescue(rescue, Progress(0.0)))
+    told = capsys.readouterr().out
+    assert told.count("plan: ") == 1
+    assert "8 images, 4 passes over each" in told
+    assert "1 of them are computed" in told
+
+
+def test_a_plan_that_fits_is_told_once_with_its_estimate(images, capsys):
+    _, rescue = rescued([*images, *images], end=time.monotonic() + 3600)
+    told = capsys.readouterr().out
+    assert told.count("plan: ") == 1
+    assert "54 min are left: all of them are computed" in told
+    assert rescue.passes == rescue.wanted == 80
+
+
+def test_a_plan_says_what_it_needs_and_by_which_rule_less_is_computed():
+    whole = Plan((4, 2), (4, 2), (0.5, 1.0))
+    assert describe_plan(whole, images=3600, left_s=math.inf, devices=2) == (
+        "plan: 3,600 images, 6 passes over each need 2 h 0 min: all of them are computed"
+    )
+    less = describe_plan(Plan((2, 1), (4, 2), (0.5, 1.0)), images=3600, left_s=5400, devices=1)
+    assert "need 4 h 0 min, 1 h 30 min are left: 3 of them are computed" in less
+    assert "First views are left out, then models of the least weight; views of each model: 2, 1" in less
+
+
+def test_progress_is_told_once_a_minute_and_the_start_does_not_count_for_the_pace(monkeypatch, capsys):
+    now = iter([10.0, 20.0, 71.0, 72.0, 80.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(now))
+    progress = Progress(started=0.0, images=100)
+    for _ in range(4):
+        progress.add(10)
+    assert capsys.readouterr().out == "30 of 100 images, about 3 min to go\n"
+    assert progress.start_s == 10
+    assert progress.image_s == pytest.approx(70 / 30)

@@ -1,17 +1,18 @@
+import math
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from tiny import PREP, LeftMinusRight, MeanColour, predict_with
+from tiny import PREP, LeftMinusRight, MeanColour, alone, predict_with, together
+from torch import nn
 
-from kitsolve.inference.bundle import (
-    Blend,
-)
-from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.bundle import TTA, Blend
+from kitsolve.inference.ensemble import TURNS, group_members
 from kitsolve.inference.images import read_image
-from kitsolve.inference.members import Member
+from kitsolve.inference.loop import iter_probs, predict_probs
+from kitsolve.inference.members import VIEWS, Member
 
 
 def test_tta_makes_an_image_and_its_mirror_equal(images):
@@ -32,6 +33,13 @@ def test_neither_batch_size_nor_order_matters(images):
     np.testing.assert_allclose(all_at_once.sum(axis=1), 1, atol=1e-6)
 
 
+def members_of(*kinds_and_runs, tta="none"):
+    return [Member(MeanColour(), kind, TTA[tta], torch.float32, run=run) for kind, run in kinds_and_runs]
+
+
+SMALL, LARGE, DARK = PREP, replace(PREP, image_size=(12, 12)), replace(PREP, mean=(0.9, 0.9, 0.9))
+
+
 def test_members_with_another_input_size_get_their_own_images_of_one_decode(images):
     reads = []
 
@@ -39,13 +47,11 @@ def test_members_with_another_input_size_get_their_own_images_of_one_decode(imag
         reads.append(path)
         return read_image(path)
 
-    small, large = PREP, replace(PREP, image_size=(12, 12))
-    members = [Member(MeanColour(), kind, "none", torch.float32, run=run) for kind, run in ((small, "a"), (large, "b"))]
-    mixed = Blend(("a", "b"), "weighted", (0.25, 0.75))
-    both = predict_probs(members, images, device=torch.device("cpu"), batch_size=4, workers=2, read=read, blend=mixed)
+    ensemble = together(members_of((SMALL, "a"), (LARGE, "b")), Blend(("a", "b"), "weighted", (0.25, 0.75)))
+    both = predict_probs(ensemble, images, workers=2, read=read)
     assert len(reads) == len(images)
-    alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (small, large)]
-    np.testing.assert_allclose(both, (alone[0] + 3 * alone[1]) / 4, atol=1e-6)
+    apart = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (SMALL, LARGE)]
+    np.testing.assert_allclose(both, (apart[0] + 3 * apart[1]) / 4, atol=1e-6)
 
 
 def test_predicting_nothing_is_an_error():
@@ -55,27 +61,76 @@ def test_predicting_nothing_is_an_error():
 
 def test_members_of_one_run_count_alike_whatever_their_number(images):
     """Two members of run a, one of run b: the runs are mixed, not the members."""
-    dark = replace(PREP, mean=(0.9, 0.9, 0.9))
-    members = [
-        Member(MeanColour(), kind, "none", torch.float32, run=run)
-        for kind, run in ((PREP, "a"), (PREP, "a"), (dark, "b"))
-    ]
-    mixed = predict_probs(
-        members,
-        images,
-        device=torch.device("cpu"),
-        batch_size=4,
-        workers=1,
-        blend=Blend(("a", "b"), "mean", (0.5, 0.5)),
-    )
-    alone = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (PREP, dark)]
-    np.testing.assert_allclose(mixed, (alone[0] + alone[1]) / 2, atol=1e-6)
+    members = members_of((PREP, "a"), (PREP, "a"), (DARK, "b"))
+    mixed = predict_probs(together(members, Blend(("a", "b"), "mean", (0.5, 0.5))), images, workers=1)
+    apart = [predict_with(MeanColour(), images, preprocessing=kind) for kind in (PREP, DARK)]
+    np.testing.assert_allclose(mixed, (apart[0] + apart[1]) / 2, atol=1e-6)
 
 
 def test_several_devices_take_turns_and_keep_the_order(images):
     one = predict_with(MeanColour(), images)
-    member = Member(MeanColour(), PREP, "none", torch.float32)
-    settings = {"device": torch.device("cpu"), "others": {torch.device("cpu", 0): [member]}, "workers": 2}
     for batch_size in (1, 3, 100):
-        both = predict_probs([member], images, batch_size=batch_size, **settings)
+        ensembles = [alone(MeanColour(), batch_size=batch_size) for _ in range(2)]
+        both = np.concatenate(list(iter_probs(ensembles, images, workers=2)))
         np.testing.assert_allclose(both, one, atol=1e-6)
+
+
+def test_models_that_do_not_fit_together_take_turns_on_the_device(images):
+    members, blend = members_of((SMALL, "a"), (LARGE, "b"), (DARK, "b")), Blend(("a", "b"), "mean", (0.5, 0.5))
+    whole = predict_probs(together(members, blend), images, workers=1)
+    ensemble = together(members, blend, batch_size=2, groups=[[0, 1], [2]])
+    assert ensemble.batch_size == 2 * TURNS
+    np.testing.assert_allclose(predict_probs(ensemble, images, workers=1), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "room", "groups"),
+    [
+        ([3, 3, 3], math.inf, [[0, 1, 2]]),
+        ([3, 3, 3], 9, [[0, 1, 2]]),
+        ([3, 3, 3], 8, [[0, 1], [2]]),
+        ([3, 9, 3, 1], 4, [[0], [1], [2, 3]]),
+        ([9, 9], 1, [[0], [1]]),
+    ],
+)
+def test_groups_hold_as_many_members_as_fit_in_their_order(sizes, room, groups):
+    assert group_members(sizes, room) == groups
+
+
+class SmallMemory(nn.Module):
+    """Takes three images at most."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(len(images))
+        if len(images) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return images.mean(dim=(2, 3))
+
+
+def test_a_batch_that_does_not_fit_into_the_memory_is_halved_and_stays_so(images):
+    model = SmallMemory()
+    ensemble = alone(model, batch_size=8)
+    np.testing.assert_array_equal(predict_probs(ensemble, images, workers=1), predict_with(MeanColour(), images))
+    assert model.seen == [8, 4, 2, 2, 2, 2, 2]
+    assert ensemble.at_once == 2
+
+
+def test_an_image_that_does_not_fit_alone_is_an_error(images):
+    class NoMemory(nn.Module):
+        def forward(self, images):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        predict_with(NoMemory(), images)
+
+
+def test_a_view_is_laid_once_for_all_members_that_want_it(images, monkeypatch):
+    laid = []
+    monkeypatch.setitem(VIEWS, "hflip", lambda images: laid.append(len(images)) or images.flip(-1))
+    members = members_of((PREP, "a"), (PREP, "a"), (PREP, "b"), tta="hflip")
+    predict_probs(together(members, Blend(("a", "b"), "mean", (0.5, 0.5)), batch_size=5), images, workers=1)
+    assert laid == [5, 5]

@@ -3,22 +3,38 @@ import torch
 from tiny import spec_of, trained_norms
 from torch import nn
 
-from kitsolve.inference.members import TTA, fold_batch_norms
+from kitsolve.inference.bundle import TTA, TURNED
+from kitsolve.inference.members import VIEWS, fold_batch_norms
 from kitsolve.inference.models import build_model
 
 
-@pytest.mark.parametrize("views", [views for name, views in TTA.items() if name != "none"])
-def test_the_views_of_a_tta_are_all_different_and_keep_every_pixel(views):
+@pytest.mark.parametrize("tta", TTA)
+def test_the_views_of_a_tta_are_all_different_keep_every_pixel_and_begin_with_the_image_itself(tta):
     image = torch.arange(16.0).reshape(1, 1, 4, 4)
-    seen = {tuple(view(image).flatten().tolist()) for view in views}
-    assert len(seen) == len(views)
-    assert all(sorted(view) == sorted(image.flatten().tolist()) for view in seen)
+    seen = [tuple(VIEWS[view](image).flatten().tolist()) for view in TTA[tta]]
+    assert len(set(seen)) == len(seen)
+    assert all(sorted(view) == sorted(seen[0]) for view in seen)
+    assert seen[0] == tuple(image.flatten().tolist())
 
 
-def test_every_view_of_d4_is_undone_by_a_view_of_d4():
-    image = torch.arange(9.0).reshape(1, 1, 3, 3)
-    for view in TTA["d4"]:
-        assert any(torch.equal(back(view(image)), image) for back in TTA["d4"])
+INVERSE = {"rot90": "rot270", "rot270": "rot90"}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_is_undone_by_itself_or_by_its_inverse(view):
+    images = torch.arange(2.0 * 3 * 5 * 5).reshape(2, 3, 5, 5)
+    assert torch.equal(VIEWS[INVERSE.get(view, view)](VIEWS[view](images)), images)
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_only_the_turned_views_exchange_height_and_width(view):
+    assert (VIEWS[view](torch.zeros(1, 1, 4, 6)).shape[-2:] == (6, 4)) is (view in TURNED)
+
+
+def test_turns_are_counter_clockwise():
+    image = torch.arange(12.0).reshape(1, 1, 3, 4)
+    for turns, view in enumerate(("identity", "rot90", "rot180", "rot270")):
+        assert torch.equal(VIEWS[view](image), image.rot90(turns, (-2, -1)))
 
 
 @pytest.mark.parametrize(

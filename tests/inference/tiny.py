@@ -5,12 +5,9 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from kitsolve.inference.bundle import (
-    Architecture,
-    ModelSpec,
-    Preprocessing,
-)
-from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.bundle import TTA, Architecture, ModelSpec, Preprocessing
+from kitsolve.inference.ensemble import Ensemble, one_member
+from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.members import Member
 
 PREP = Preprocessing(image_size=(8, 8), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25), interpolation="bilinear")
@@ -33,13 +30,25 @@ class LeftMinusRight(nn.Module):
 
 
 def predict_with(model, paths, *, tta="none", batch_size=4, preprocessing=PREP):
-    member = Member(model, preprocessing, tta, torch.float32)
-    return predict_probs([member], paths, device=torch.device("cpu"), batch_size=batch_size, workers=2)
+    return predict_probs(alone(model, preprocessing, tta=tta, batch_size=batch_size), paths, workers=2)
+
+
+def alone(model, preprocessing=PREP, *, tta="none", batch_size=4):
+    """The ensemble of one model."""
+    return one_member(Member(model, preprocessing, TTA[tta], torch.float32), torch.device("cpu"), batch_size=batch_size)
+
+
+def together(members, blend, *, batch_size=4, groups=None):
+    """The ensemble of several members; all on the device at once unless there are groups."""
+    groups = groups or [list(range(len(members)))]
+    return Ensemble(members, torch.device("cpu"), blend, batch_size, groups)
 
 
 def spec_of(backbone, **changes):
     architecture = Architecture(backbone, 3, **changes)
-    return ModelSpec(architecture, "softmax", replace(PREP, image_size=(64, 64)), "none", "float32", "", "", 1.0)
+    return ModelSpec(
+        architecture, "softmax", replace(PREP, image_size=(64, 64)), ("identity",), "float32", "", "", "run"
+    )
 
 
 def trained_norms(model):

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +13,12 @@ from kitsolve.evaluation.blend import write_blend
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference.bundle import Blend, read_bundle
 from kitsolve.inference.combine import combine
-from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.ensemble import load_ensemble
+from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.members import load_member, load_model
-from kitsolve.submission.bundle import export_bundle, find_bundle
+from kitsolve.inference.predict import open_bundle
+from kitsolve.submission.bundle import Choices, export_bundle, find_bundle
+from kitsolve.submission.kaggle_image import KaggleImage
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
 from kitsolve.workspace import Workspace, read_json
@@ -25,7 +30,8 @@ def test_a_bundle_holds_every_fold_with_its_weights_and_nothing_else(exported):
     bundle = find_bundle(exported, "shades")
     folder = exported.bundle("shades", bundle.name)
     files = {path.name for path in folder.iterdir()}
-    assert files == {spec.file for spec in bundle.models} | {"bundle.json", "dataset-metadata.json"}
+    code = {"bundle.json", "dataset-metadata.json", "kitsolve_inference.py"}
+    assert files == {spec.file for spec in bundle.models} | code
     assert [spec.run for spec in bundle.models] == ["first", "first"]
     assert bundle.submission.class_names == ("bright", "dark", "grey")
 
@@ -49,16 +55,18 @@ def test_a_complete_bundle_is_left_as_it_is(exported):
     assert path.stat().st_mtime_ns == before
 
 
-def test_a_model_with_changed_weights_is_refused(exported, tmp_path):
-    bundle = find_bundle(exported, "shades")
-    spec = bundle.models[0]
-    content = bytearray((exported.bundle("shades", bundle.name) / spec.file).read_bytes())
-    content[-1] ^= 1
-    (tmp_path / spec.file).write_bytes(content)
-    with pytest.raises(ValueError, match="its sha256 differs"):
-        load_model(spec, tmp_path, CPU)
-    with pytest.raises(ValueError, match="missing from the bundle"):
-        load_model(replace(spec, file="other.safetensors"), tmp_path, CPU)
+@pytest.mark.parametrize("name", ["first-fold_1.safetensors", "kitsolve_inference.py"])
+def test_a_bundle_with_a_changed_or_missing_file_is_refused(exported, tmp_path, name):
+    shutil.copytree(exported.bundle("shades", "first"), tmp_path / "bundle")
+    path = tmp_path / "bundle" / name
+    content = bytearray(path.read_bytes())
+    content[-2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name} is not the file that was exported"):
+        open_bundle(path.parent)
+    path.unlink()
+    with pytest.raises(ValueError, match=f"{name} is missing from the bundle"):
+        open_bundle(path.parent)
 
 
 def test_weights_of_another_backbone_do_not_load(exported):
@@ -89,7 +97,7 @@ def test_members_load_in_evaluation_mode(exported):
     bundle = find_bundle(exported, "shades")
     member = load_member(bundle.models[0], exported.bundle("shades", bundle.name), CPU)
     assert not member.model.training
-    assert (member.tta, member.run) == ("hflip", "first")
+    assert (member.views, member.run) == (("identity", "hflip"), "first")
 
 
 def test_a_bundle_mixes_its_runs_as_was_chosen_and_predicts_what_the_oof_rule_says(fetched):
@@ -108,10 +116,8 @@ def test_a_bundle_mixes_its_runs_as_was_chosen_and_predicts_what_the_oof_rule_sa
 
 def probs_of(workspace, bundle):
     """What a bundle's models and blend make of the test images."""
-    folder = workspace.bundle("shades", bundle.name)
-    members = [load_member(spec, folder, CPU) for spec in bundle.models]
-    paths = sorted((workspace.raw("shades") / "test").iterdir())
-    return predict_probs(members, paths, device=CPU, batch_size=4, workers=1, blend=bundle.blend)
+    ensemble = load_ensemble(bundle, workspace.bundle("shades", bundle.name), CPU)
+    return predict_probs(ensemble, sorted((workspace.raw("shades") / "test").iterdir()), workers=1)
 
 
 def test_the_bundle_that_was_exported_last_is_found(exported):
@@ -140,8 +146,47 @@ def test_a_bundle_of_another_version_is_exported_anew_and_named_where_it_is_want
     shutil.copytree(exported.root, tmp_path / "root")
     workspace = Workspace(tmp_path / "root")
     path = workspace.bundle("shades", "first") / "bundle.json"
-    path.write_text(path.read_text().replace('"format": 3', '"format": 2'))
+    path.write_text(path.read_text().replace('"format": 4', '"format": 2'))
     with pytest.raises(KitsolveError, match="bundle.json has format 2") as caught:
         find_bundle(workspace, "shades")
     assert "kitsolve export shades" in caught.value.hint
     assert export_bundle(workspace, "shades", ["first"]) == find_bundle(workspace, "shades")
+
+
+def test_an_attached_timm_is_the_one_that_the_file_imports(exported, tmp_path):
+    shutil.copytree(exported.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    bundle = export_bundle(workspace, "shades", ["first"], choices=Choices(attach_timm=True))
+    folder = workspace.bundle("shades", bundle.name)
+    code = "import sys; from kitsolve_inference import main; main(); print(sys.modules['timm'].__file__)"
+    command = [sys.executable, "-c", code, "--input", workspace.raw("shades"), "--output", tmp_path / "s.csv"]
+    done = subprocess.run([*map(str, command)], cwd=folder, capture_output=True, text=True, check=True)
+    assert str(folder / "timm-") in done.stdout
+    assert len((tmp_path / "s.csv").read_text().splitlines()) == 8
+
+
+def test_a_backbone_that_kaggle_does_not_have_is_refused_where_kaggle_runs_the_notebook(
+    exported, tmp_path, monkeypatch
+):
+    shutil.copytree(exported.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    monkeypatch.setattr(
+        "kitsolve.submission.bundle.read_kaggle_image",
+        lambda: KaggleImage("2026-05-14", 30, {"timm": "1.0.26"}, frozenset({"resnet18"})),
+    )
+    export_bundle(workspace, "shades", ["first"])
+    facts = workspace.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text().replace('via    = "csv"', 'via    = "notebook"'))
+    with pytest.raises(KitsolveError, match="has no test_resnet"):
+        export_bundle(workspace, "shades", ["first"])
+    assert export_bundle(workspace, "shades", ["first"], choices=Choices(attach_timm=True)).files
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_compiled_models_predict_the_same(exported, tmp_path):
+    shutil.copytree(exported.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    plain = probs_of(workspace, export_bundle(workspace, "shades", ["first"]))
+    bundle = export_bundle(workspace, "shades", ["first"], choices=Choices(compiled=True))
+    np.testing.assert_allclose(probs_of(workspace, bundle), plain, atol=0.02)

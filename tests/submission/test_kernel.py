@@ -92,7 +92,13 @@ def test_a_dry_run_shows_files_metadata_and_allowance_and_sends_nothing(shop):
     workspace, fake = shop
     shown = describe_plan(plan_submit(workspace, find_bundle(workspace, "shades"), Wishes()))
     names = {name.rpartition("/")[2] for name in shown["files"]}
-    assert names == {"bundle.json", "first-fold_0.safetensors", "first-fold_1.safetensors", "shades.ipynb"}
+    assert names == {
+        "bundle.json",
+        "kitsolve_inference.py",
+        "first-fold_0.safetensors",
+        "first-fold_1.safetensors",
+        "shades.ipynb",
+    }
     assert shown["kernel-metadata.json"]["enable_internet"] is False
     assert shown["dataset-metadata.json"]["id"] == f"tester/{slug_of(workspace)}"
     assert {call for call, _ in fake.log} == {"IntrospectToken", "GetCompetition", "GetSubmissionLimits"}
@@ -125,7 +131,7 @@ def test_a_file_whose_upload_fails_is_uploaded_before_the_notebook_runs(shop):
     workspace, fake = shop
     fake.faults["upload"].append((400, b"<Error>no</Error>"))
     hand_in(workspace)
-    assert len(fake.datasets[slug_of(workspace)][-1]) == 3
+    assert len(fake.datasets[slug_of(workspace)][-1]) == 4
     assert counts(fake)[1:] == [1, 1]
 
 
@@ -133,7 +139,7 @@ def test_a_file_that_never_arrives_stops_the_submit(shop, monkeypatch):
     workspace, fake = shop
     whole = fake.uploaded
     monkeypatch.setattr(fake, "uploaded", lambda files: dict(list(whole(files).items())[1:]))
-    with pytest.raises(KitsolveError, match="lacks 1 of 3 files after two uploads"):
+    with pytest.raises(KitsolveError, match="lacks 1 of 4 files after two uploads"):
         hand_in(workspace)
     assert not fake.kernels
     monkeypatch.undo()
@@ -286,8 +292,8 @@ def test_what_was_uploaded_before_the_kill_is_not_uploaded_again(shop):
     submit_and_kill(workspace, fake, "CreateDataset", "arrivals")
     uploads = len(fake.calls("upload"))
     hand_in(workspace)
-    assert len(fake.calls("StartBlobUpload")) == 3
-    assert uploads == 3
+    assert len(fake.calls("StartBlobUpload")) == 4
+    assert uploads == 4
 
 
 def test_the_predictions_compared_are_those_of_the_public_test_set(shop):

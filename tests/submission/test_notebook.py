@@ -1,4 +1,5 @@
 import ast
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -87,6 +88,8 @@ def test_an_export_writes_notebook_and_metadata(exported, bundle):
 def test_the_committed_example_is_what_todays_code_writes():
     text = EXAMPLE.read_text(encoding="utf-8")
     bundle = parse_bundle(json.loads(text)["metadata"]["kitsolve"])
+    code = hashlib.sha256("\n\n".join(inference_parts()).encode()).hexdigest()
+    assert bundle.files == {"kitsolve_inference.py": code}, "run python tests/submission/test_notebook.py"
     assert text == nbformat.writes(build_notebook(bundle)) + "\n", (
         "inference or the notebook changed: run python tests/submission/test_notebook.py"
     )
@@ -95,8 +98,10 @@ def test_the_committed_example_is_what_todays_code_writes():
 
 
 def rewrite_example():
-    """Bring the committed example in step with the code."""
+    """Bring the committed example in step with the code, which its bundle carries as well."""
     bundle = parse_bundle(json.loads(EXAMPLE.read_text(encoding="utf-8"))["metadata"]["kitsolve"])
+    code = hashlib.sha256("\n\n".join(inference_parts()).encode()).hexdigest()
+    bundle = replace(bundle, files={"kitsolve_inference.py": code})
     EXAMPLE.write_text(nbformat.writes(build_notebook(bundle)) + "\n", encoding="utf-8")
 
 

@@ -93,7 +93,7 @@ def test_a_notebook_that_is_killed_leaves_a_valid_submission_of_the_mean_predict
     def die(*_):
         raise SystemExit
 
-    monkeypatch.setattr("kitsolve.inference.predict.load_member", die)
+    monkeypatch.setattr("kitsolve.inference.predict.load_ensemble", die)
     with pytest.raises(SystemExit):
         predict_bundle(folder, raw, tmp_path / "submission.csv", lenient=True)
     early = read_csv(tmp_path / "submission.csv")

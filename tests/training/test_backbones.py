@@ -12,7 +12,8 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.decoding import find_judge
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference.bundle import Architecture
-from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.ensemble import one_member
+from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.members import load_member, load_model
 from kitsolve.inference.models import build_model
 from kitsolve.recipe import Recipe
@@ -92,7 +93,7 @@ def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(
 
     save_best(state.evaluated, job.folder / "best.safetensors")
     member = load_member(fold_spec(job.run, 0, job.data.targets), job.folder, CPU)
-    probs = predict_probs([member], job.data.val_paths, device=CPU, batch_size=3, workers=1)
+    probs = predict_probs(one_member(member, CPU, batch_size=3), job.data.val_paths, workers=1)
     assert probs.shape == (3, 3)
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
     loaded = load_model(fold_spec(job.run, 0, job.data.targets), job.folder, CPU).state_dict()

@@ -18,7 +18,8 @@ from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import ALL, Wanted, find_run, list_runs, open_run
-from kitsolve.inference.ensemble import predict_probs
+from kitsolve.inference.ensemble import one_member
+from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.members import load_member
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.predict import predict
@@ -110,7 +111,7 @@ def test_the_oof_is_what_the_bundles_code_predicts_for_the_same_images(trained):
     oof = pd.read_csv(run.fold(0) / "oof.csv", dtype={"image_id": str})
     paths = [trained.raw("shades") / "train" / f"{image_id}.png" for image_id in oof.image_id]
     member = load_member(fold_spec(run, 0, targets_of(trained)), run.fold(0), CPU)
-    probs = predict_probs([member], paths, device=CPU, batch_size=run.recipe.batch_size, workers=2)
+    probs = predict_probs(one_member(member, CPU, batch_size=run.recipe.batch_size), paths, workers=2)
     assert (oof.iloc[:, 1:].to_numpy(dtype=np.float32) == probs).all()
 
 
