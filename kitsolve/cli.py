@@ -25,6 +25,7 @@ from kitsolve.display import (
     describe_diagnosis,
     describe_folds,
     describe_new,
+    describe_rehearsal,
     describe_status,
     describe_submitted,
     describe_values,
@@ -416,8 +417,7 @@ def rehearse(
 
     workspace: Workspace = context.obj
     done = rehearse_step(workspace, find_bundle(workspace, slug, name))
-    lines = [f"{'passed' if passed else 'FAILED':11} {check}" for check, passed in done.checks.items()]
-    _print(asdict(done), "\n".join([*lines, f"{'seconds':11} {done.seconds}"]), as_json)
+    _print(asdict(done), describe_rehearsal(done), as_json)
     if not done.passed:
         raise typer.Exit(1)
 

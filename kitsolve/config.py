@@ -89,11 +89,15 @@ class Train(Strict):
 
 
 class Test(Strict):
-    """The test split: its rows are the ids of the sample submission; `rows`, joined on the column `id`, add columns."""
+    """The test split: its rows are the ids of the sample submission; `rows`, joined on the column `id`, add columns.
+
+    `hidden`: about how many images the test set has that takes the public one's place in a code competition.
+    """
 
     image: str
     rows: Rows | None = None
     id: str | None = None
+    hidden: int | None = Field(default=None, ge=1)
 
     @field_validator("rows")
     @classmethod
@@ -180,9 +184,10 @@ class Competition(Strict):
     submission: Submission
 
     def for_training(self) -> Competition:
-        """The facts without those that change neither tables nor training: title and way of submission."""
+        """The facts without what changes neither tables nor training: title, hidden images and way of submission."""
         way = {"via": "local", "machine_shape": "", "hours": 9.0}
-        return self.model_copy(update={"title": "", "submission": self.submission.model_copy(update=way)})
+        test, submission = self.test.model_copy(update={"hidden": None}), self.submission.model_copy(update=way)
+        return self.model_copy(update={"title": "", "test": test, "submission": submission})
 
     @field_validator("metric")
     @classmethod

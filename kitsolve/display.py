@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kitsolve.evaluation.score import CvScore
     from kitsolve.proposing.new import NewCompetition
     from kitsolve.submission.parcel import Submitted
+    from kitsolve.submission.rehearse import Rehearsal
     from kitsolve.submission.status import Status
 
 
@@ -47,6 +48,18 @@ def describe_blend(report: BlendReport) -> str:
             f"chosen      {report.chosen.method}: {weights}",
             f"gain        {report.gain:+.5f} {report.metric} over the best run, on {report.rows:,} rows, honestly",
         ]
+    )
+
+
+def describe_rehearsal(done: Rehearsal) -> str:
+    """The checks with their outcome, and what the notebook needed."""
+    from kitsolve.inference.deadline import show_time  # lazy: it imports numpy
+
+    lines = [f"{'passed' if passed else 'FAILED':11} {check}" for check, passed in done.checks.items()]
+    lines += [f"seconds     {done.seconds}", f"memory      {done.peak_gb:.1f} GB at most"]
+    lines += [f"pace        first predictions after {done.start_s:.1f} s, then {1 / done.image_s:,.1f} images a second"]
+    return "\n".join(
+        [*lines, f"full set    {done.full_images:,} images: about {show_time(done.full_s)} on this machine"]
     )
 
 

@@ -216,7 +216,9 @@ def test_a_dry_run_prints_what_would_be_sent(shop):
 def test_a_rehearsal_that_fails_exits_with_1(monkeypatch, exported):
     from kitsolve.submission.rehearse import Rehearsal
 
-    failed = Rehearsal(False, {"one thing": True, "another thing": False}, 1.0, subject="")
+    failed = Rehearsal(
+        False, {"one thing": True, "another thing": False}, 1.0, 0.5, 2.0, 0.1, 15_000, 1502.0, subject=""
+    )
     monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: failed)
     result = call(exported.root, "rehearse", "shades")
     assert result.exit_code == 1

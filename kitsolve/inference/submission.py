@@ -96,8 +96,20 @@ def _problems_of_numbers(values: pd.DataFrame, rules: SubmissionRules) -> Iterat
 
 
 def write_submission(submission: pd.DataFrame, output: Path) -> None:
-    """Write the CSV file whole or not at all."""
-    output.parent.mkdir(parents=True, exist_ok=True)
+    """Write the CSV file whole or not at all.
+
+    Raises:
+        ValueError: the disk is full, or the folder cannot be written.
+    """
     temporary = output.with_name(f".{output.name}")
-    submission.to_csv(temporary, index=False)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "w", encoding="utf-8", newline="") as file:
+            submission.to_csv(file, index=False)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ValueError(
+            f"{output} cannot be written: {error.strerror or error}; what it held before is intact."
+        ) from error
     os.replace(temporary, output)

@@ -1,10 +1,13 @@
 import os
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from kitsolve.errors import KitsolveError
+from kitsolve.inference.ensemble import load_ensemble
 from kitsolve.inference.predict import predict_bundle
 from kitsolve.inference.submission import check_submission
 from kitsolve.inference.testset import read_sample
@@ -106,3 +109,44 @@ def test_a_lenient_prediction_is_the_strict_one_where_nothing_is_wrong(exported,
     strict = predict_bundle(folder, raw, tmp_path / "strict.csv")
     lenient = predict_bundle(folder, raw, tmp_path / "lenient.csv", lenient=True, time_limit_s=3600)
     assert strict.equals(lenient)
+
+
+def test_when_the_disk_is_full_the_early_submission_stays(exported, tmp_path, monkeypatch):
+    folder, raw, bundle = place_of(exported)
+
+    def fill_disk(*given):
+        (tmp_path / ".submission.csv").symlink_to("/dev/full")
+        return load_ensemble(*given)
+
+    monkeypatch.setattr("kitsolve.inference.predict.load_ensemble", fill_disk)
+    with pytest.raises(ValueError, match=r"submission.csv cannot be written: No space left on device"):
+        predict_bundle(folder, raw, tmp_path / "submission.csv", lenient=True)
+    check_submission(read_csv(tmp_path / "submission.csv"), read_sample(raw, bundle.submission), bundle.submission)
+
+
+def spoil(folder):
+    """Seven test images of every odd kind; the first four cannot be read."""
+    image = Image.open(folder / "t000.png").convert("RGB")
+    image.save(folder / "cut.jpg")
+    (folder / "t000.png").write_bytes((folder / "cut.jpg").read_bytes()[:400])
+    (folder / "t001.png").write_bytes(b"")
+    (folder / "t002.png").write_text("no image")
+    (folder / "t003.png").unlink()
+    Image.fromarray(np.full((20, 24), 40_000, dtype=np.uint16)).save(folder / "t004.png")
+    image.convert("CMYK").save(folder / "t005.png", format="JPEG")  # and the suffix is wrong
+    palette = image.convert("P", palette=Image.Palette.ADAPTIVE)
+    palette.save(folder / "t006.png", transparency=bytes(range(256)))
+
+
+def test_a_hidden_test_set_with_every_fault_still_gets_a_valid_submission(exported, tmp_path, capsys):
+    bundle_dir, raw, bundle = place_of(exported)
+    shutil.copytree(raw, tmp_path / "raw")
+    spoil(tmp_path / "raw" / "test")
+    written = predict_bundle(bundle_dir, tmp_path / "raw", tmp_path / "submission.csv", lenient=True)
+    check_submission(written, read_sample(raw, bundle.submission), bundle.submission)
+    assert written.shade[:4].nunique() == 1
+    told = capsys.readouterr().out
+    assert "7 images, 4 of them unreadable" in told
+    assert "t000.png is damaged" in told
+    with pytest.raises(ValueError, match=r"t000.png is damaged"):
+        predict_bundle(bundle_dir, tmp_path / "raw", tmp_path / "strict.csv")

@@ -1,13 +1,21 @@
 import shutil
+from dataclasses import asdict, replace
 
 import nbformat
 import pandas as pd
 import pytest
 
+from kitsolve.data.fetch import fetch
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference.testset import read_sample
-from kitsolve.submission.bundle import find_bundle
-from kitsolve.submission.rehearse import agrees, is_valid, mount_public, mount_rerun, rehearse
+from kitsolve.submission.bundle import export_bundle, find_bundle
+from kitsolve.submission.kaggle_image import read_kaggle_image
+from kitsolve.submission.mount import mount_public, mount_rerun
+from kitsolve.submission.notebook import write_notebook
+from kitsolve.submission.rehearse import agrees, is_valid, rehearse
+from kitsolve.training.fold import train_folds
+from kitsolve.training.job import choose_machine
 from kitsolve.workspace import Workspace, read_csv, read_json
 
 
@@ -43,7 +51,24 @@ def test_a_rehearsal_passes_every_check_and_is_recorded(rehearsed):
     workspace, bundle, rehearsal = rehearsed
     assert rehearsal.passed
     assert len(rehearsal.checks) == 6
-    assert read_json(workspace.rehearsal("shades", bundle.name) / "rehearsal.json")["checks"] == rehearsal.checks
+    written = read_json(workspace.rehearsal("shades", bundle.name) / "rehearsal.json")
+    assert written == asdict(rehearsal)
+
+
+def test_it_says_what_the_notebook_needs_and_what_the_full_test_set_would_take(rehearsed):
+    _, _, rehearsal = rehearsed
+    assert 0.1 < rehearsal.peak_gb < 5
+    assert rehearsal.full_images == 7
+    assert rehearsal.full_s == rehearsal.start_s + 7 * rehearsal.image_s
+    assert 0 < rehearsal.image_s < 1
+
+
+def test_a_notebook_that_needs_more_memory_than_kaggles_machine_has_fails(copy, bundle, monkeypatch):
+    image = replace(read_kaggle_image(), memory_gb=0.2)
+    monkeypatch.setattr("kitsolve.submission.rehearse.read_kaggle_image", lambda: image)
+    with pytest.raises(KitsolveError, match=r"more than the 0.2 GB") as caught:
+        rehearse(copy, bundle)
+    assert "image_size" in caught.value.hint
 
 
 def test_its_public_submission_is_that_of_predict(rehearsed):
@@ -77,6 +102,7 @@ def test_the_raw_files_are_never_changed(rehearsed):
     ("old", "new", "problem"),
     [
         ("submission.head(10)", "import kitsolve", "No module named 'kitsolve'"),
+        ("submission.head(10)", "(KAGGLE / 'x').touch()", "Read-only file system"),
         ("submission.head(10)", "(input_dir / 'x').touch()", "Read-only file system"),
         ("submission.head(10)", "(KAGGLE / 'working' / 'submission.csv').unlink()", "wrote no submission.csv"),
     ],
@@ -143,3 +169,21 @@ def test_an_invalid_submission_is_told_apart(exported, bundle):
     sample = read_sample(raw, bundle.submission)
     assert is_valid(raw, sample, bundle)
     assert not is_valid(raw, sample.head(3), bundle)
+
+
+@pytest.mark.slow
+def test_two_backbones_of_different_size_in_one_bundle_pass_from_a_nested_archive(shades):
+    download = shades.root / "download"
+    shutil.make_archive(str(download / "test"), "zip", download, "test")
+    shutil.rmtree(download / "test")
+    facts = shades.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text().replace("[train]", 'archives = ["test.zip"]\n\n[train]', 1))
+    fetch(shades, "shades", source=download)
+    for name, overrides in (("one", ()), ("two", ("backbone=timm/test_convnext", "image_size=48", "tta=['rot90']"))):
+        run = open_run(shades, Wanted("shades", overrides=("epochs=1", *overrides), run_name=name))
+        train_folds(shades, run, [], choose_machine("cpu", 0))
+    bundle = export_bundle(shades, "shades", ["one", "two"])
+    write_notebook(shades, bundle)
+    assert {spec.preprocessing.image_size for spec in bundle.models} == {(32, 32), (48, 48)}
+    rehearsal = rehearse(shades, bundle)
+    assert rehearsal.passed, rehearsal.checks
