@@ -4,6 +4,7 @@ import pytest
 
 from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError
+from kitsolve.inference.bundle import TTA
 from kitsolve.recipe import read_recipe
 from kitsolve.workspace import Workspace
 
@@ -113,3 +114,19 @@ def test_an_image_size_is_a_number_or_height_and_width(shades):
 def test_a_recipe_survives_its_way_through_json(shades):
     recipe = read_recipe(shades, "shades", "baseline", ["train_sizes=[16, 32]", "image_size=[32, 32]"])
     assert type(recipe).model_validate(json.loads(recipe.model_dump_json())) == recipe
+
+
+def test_views_may_be_listed_and_mistakes_in_them_are_named(shades):
+    assert read_recipe(shades, "shades", "baseline", ["tta=['identity', 'rot90']"]).views == ("identity", "rot90")
+    assert read_recipe(shades, "shades", "baseline", ["tta=flips"]).views == TTA["flips"]
+    for wrong in ("tta=diagonal", "tta=['rot45']", "tta=['hflip', 'hflip']", "tta=[]"):
+        with pytest.raises(KitsolveError, match="tta"):
+            read_recipe(shades, "shades", "baseline", [wrong])
+    with pytest.raises(KitsolveError, match="must be equal"):
+        read_recipe(shades, "shades", "baseline", ["image_size=[32, 64]", "tta=['rot90']"])
+
+
+def test_how_many_hidden_images_there_are_does_not_change_a_training(shades):
+    before = read_competition(shades, "shades")
+    after = before.model_copy(update={"test": before.test.model_copy(update={"hidden": 5})})
+    assert before.for_training() == after.for_training()

@@ -16,7 +16,7 @@ from torch import Tensor
 from kitsolve.inference.bundle import Blend, Bundle, Preprocessing
 from kitsolve.inference.combine import combine
 from kitsolve.inference.deadline import Plan, choose_views
-from kitsolve.inference.devices import free_memory
+from kitsolve.inference.devices import free_memory, keep_memory
 from kitsolve.inference.images import normalise
 from kitsolve.inference.members import ACTIVATIONS, VIEWS, Member, load_member
 
@@ -156,6 +156,8 @@ class Ensemble:
 
 def load_ensemble(bundle: Bundle, folder: Path, device: torch.device) -> Ensemble:
     """The models of a bundle on a device; those that its memory does not hold together form groups."""
+    if device.type == "cpu":
+        keep_memory()
     room = ROOM * free_memory(device)
     members: list[Member] = []
     sizes: list[int] = []

@@ -162,10 +162,11 @@ def iter_batches(
     *,
     batch_size: int,
     workers: int,
+    ahead: int = 2,
     read: Callable[[Any, int], np.ndarray] = read_image,
     lenient: bool = False,
 ) -> Iterator[tuple[list[Tensor], dict[int, str]]]:
-    """Batches of decoded images in the order of `paths`, two batches ahead of their use.
+    """Batches of decoded images in the order of `paths`; so many further ones are read while a batch is in use.
 
     Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`,
     and why some of its images, by their place in it, are black: those that cannot be read, where that is no error.
@@ -188,10 +189,12 @@ def iter_batches(
                 [pool.submit(read_all, path) for path in paths[start : start + batch_size]]
                 for start in range(0, len(paths), batch_size)
             )
-            ahead = deque(islice(waiting, 3))
-            while ahead:
-                found = [future.result() for future in ahead.popleft()]
-                ahead.extend(islice(waiting, 1))
+            queue = deque(islice(waiting, ahead))
+            while True:
+                queue.extend(islice(waiting, 1))
+                if not queue:
+                    return
+                found = [future.result() for future in queue.popleft()]
                 lost = {place: image for place, image in enumerate(found) if isinstance(image, str)}
                 images = [black if isinstance(image, str) else image for image in found]
                 yield [torch.from_numpy(np.stack(sized)) for sized in zip(*images, strict=True)], lost
