@@ -20,7 +20,7 @@ from kitsolve.inference.bundle import BUNDLE_FORMAT, Blend, Bundle, Feature, Mod
 from kitsolve.inference.testset import read_sample
 from kitsolve.submission.half import measure_half, write_half
 from kitsolve.submission.kaggle_image import check_backbones, read_kaggle_image
-from kitsolve.submission.standalone import inference_parts
+from kitsolve.submission.standalone import inference_file
 from kitsolve.submission.wheel import pack_timm
 from kitsolve.training.job import choose_machine, fold_spec
 from kitsolve.workspace import Workspace, read_json, write_json
@@ -141,7 +141,7 @@ def _write_weights(
 def _write_files(workspace: Workspace, runs: list[Run], folder: Path, choices: Choices) -> dict[str, str]:
     """What stands beside the weights, with its sha256: the code that predicts, and what the competition needs."""
     paths = [folder / "kitsolve_inference.py"]
-    paths[0].write_text("\n\n".join(inference_parts()), encoding="utf-8")
+    paths[0].write_text(inference_file(), encoding="utf-8")
     slug = runs[0].competition.slug
     if read_competition(workspace, slug).submission.kind == "prepare:submission":
         require_prepare(workspace, slug, "submission")

@@ -25,6 +25,11 @@ MODULES = (
 """The modules of kitsolve.inference, each after those that it imports."""
 
 
+def inference_file() -> str:
+    """The text of kitsolve_inference.py."""
+    return "\n\n".join(inference_parts())
+
+
 def inference_parts() -> list[str]:
     """The text of each module, word for word but for its imports of the others; one after the other they are the file.
 

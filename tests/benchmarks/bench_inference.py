@@ -48,7 +48,7 @@ from kitsolve.inference.ensemble import Ensemble, load_ensemble
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import VIEWS
 from kitsolve.inference.models import build_model
-from kitsolve.submission.standalone import inference_parts
+from kitsolve.submission.standalone import inference_file
 from kitsolve.workspace import to_json
 
 FOLDS, PASSES, BATCH = 5, TTA["flips"], 32
@@ -176,7 +176,7 @@ def measure_memory(folder: Path, given: argparse.Namespace) -> Iterator[str]:
     photos = write_photos(folder, 64)
     bundle = save_bundle(folder, given)
     (folder / "bundle.json").write_text(to_json(asdict(bundle)))
-    (folder / "kitsolve_inference.py").write_text("\n\n".join(inference_parts()))
+    (folder / "kitsolve_inference.py").write_text(inference_file())
     for count in (100, 1_000, 10_000):
         data = folder / str(count)
         data.mkdir()

@@ -9,7 +9,7 @@ from kitsolve.inference.bundle import (
     read_bundle,
 )
 from kitsolve.inference.predict import find_input
-from kitsolve.submission.standalone import inference_parts
+from kitsolve.submission.standalone import inference_file
 
 
 @pytest.mark.parametrize("place", ["slug", "competitions/slug", "datasets/owner/slug", "slug/deeper/still"])
@@ -39,7 +39,7 @@ def test_the_file_predicts_alone_from_a_folder_that_holds_nothing_else(trained, 
 
     bundle = export_bundle(trained, "shades", [])
     alone = tmp_path / "kitsolve_inference.py"
-    alone.write_text("\n\n".join(inference_parts()))
+    alone.write_text(inference_file())
     places = [
         "--bundle",
         trained.bundle("shades", bundle.name),

@@ -12,7 +12,7 @@ from kitsolve.config import Submission
 from kitsolve.inference.bundle import parse_bundle
 from kitsolve.submission.bundle import find_bundle
 from kitsolve.submission.notebook import build_notebook, dataset_metadata, kaggle_slug, kernel_metadata
-from kitsolve.submission.standalone import inference_parts
+from kitsolve.submission.standalone import inference_file, inference_parts
 
 FACTS = Submission(kind="label", via="csv")
 EXAMPLE = Path(__file__).parents[2] / "notebooks_export" / "digits" / "baseline" / "digits.ipynb"
@@ -88,7 +88,7 @@ def test_an_export_writes_notebook_and_metadata(exported, bundle):
 def test_the_committed_example_is_what_todays_code_writes():
     text = EXAMPLE.read_text(encoding="utf-8")
     bundle = parse_bundle(json.loads(text)["metadata"]["kitsolve"])
-    code = hashlib.sha256("\n\n".join(inference_parts()).encode()).hexdigest()
+    code = hashlib.sha256(inference_file().encode()).hexdigest()
     assert bundle.files == {"kitsolve_inference.py": code}, "run python tests/submission/test_notebook.py"
     assert text == nbformat.writes(build_notebook(bundle)) + "\n", (
         "inference or the notebook changed: run python tests/submission/test_notebook.py"
@@ -100,7 +100,7 @@ def test_the_committed_example_is_what_todays_code_writes():
 def rewrite_example():
     """Bring the committed example in step with the code, which its bundle carries as well."""
     bundle = parse_bundle(json.loads(EXAMPLE.read_text(encoding="utf-8"))["metadata"]["kitsolve"])
-    code = hashlib.sha256("\n\n".join(inference_parts()).encode()).hexdigest()
+    code = hashlib.sha256(inference_file().encode()).hexdigest()
     bundle = replace(bundle, files={"kitsolve_inference.py": code})
     EXAMPLE.write_text(nbformat.writes(build_notebook(bundle)) + "\n", encoding="utf-8")
 

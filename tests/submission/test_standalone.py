@@ -3,7 +3,7 @@ import subprocess
 import sys
 from collections import Counter
 
-from kitsolve.submission.standalone import MODULES, inference_parts
+from kitsolve.submission.standalone import MODULES, inference_file, inference_parts
 from kitsolve.workspace import PACKAGE
 
 
@@ -37,6 +37,6 @@ def test_no_two_parts_give_the_same_name():
 
 def test_together_they_are_a_file_that_runs_without_kitsolve(tmp_path):
     alone = tmp_path / "kitsolve_inference.py"
-    alone.write_text("\n\n".join(inference_parts()))
+    alone.write_text(inference_file())
     done = subprocess.run([sys.executable, alone, "--help"], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "--bundle" in done.stdout
