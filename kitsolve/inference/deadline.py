@@ -26,7 +26,12 @@ class Plan:
 
     def seconds(self, views: Sequence[int]) -> float:
         """For an image with so many views by each member."""
-        return math.fsum(cost * count for cost, count in zip(self.costs_s, views, strict=True))
+        return total_s(self.costs_s, views)
+
+
+def total_s(costs_s: Sequence[float], views: Sequence[int]) -> float:
+    """Seconds of so many views by each member."""
+    return sum(cost * count for cost, count in zip(costs_s, views, strict=True))
 
 
 def choose_views(
@@ -39,7 +44,7 @@ def choose_views(
     """
     chosen = list(views)
     places = range(len(chosen))
-    while sum(chosen) > 1 and sum(cost * count for cost, count in zip(costs_s, chosen, strict=True)) > allowed_s:
+    while sum(chosen) > 1 and total_s(costs_s, chosen) > allowed_s:
         if max(chosen) > 1:
             chosen[max(places, key=lambda place: (chosen[place], costs_s[place]))] -= 1
         else:

@@ -71,7 +71,9 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices:
         if _holds(folder, bundle):
             return read_bundle(folder)
         if choices.half:
-            measured = measure_half(workspace, members, blend, staged, choose_machine())
+            measured = measure_half(
+                workspace, members, blend, staged, machine=choose_machine(), batch_size=PREDICTED_AT_ONCE
+            )
             bundle = replace(bundle, card={**bundle.card, MEASURED: asdict(measured)})
         write_json(staged / "bundle.json", asdict(bundle))
         shutil.rmtree(folder, ignore_errors=True)

@@ -21,7 +21,6 @@ from kitsolve.training.job import read_labelled, split_fold
 from kitsolve.training.validation import predict_rows
 from kitsolve.workspace import Workspace
 
-AT_ONCE = 32
 LARGEST = 0.05
 """How far an output may move, as a share of the range of all outputs: bfloat16 arithmetic alone moves one by 0.03."""
 
@@ -47,7 +46,13 @@ def _halve(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def measure_half(
-    workspace: Workspace, members: Sequence[tuple[Run, int, ModelSpec]], blend: Blend, folder: Path, machine: Machine
+    workspace: Workspace,
+    members: Sequence[tuple[Run, int, ModelSpec]],
+    blend: Blend,
+    folder: Path,
+    *,
+    machine: Machine,
+    batch_size: int,
 ) -> HalfDifference:
     """Predict all validation rows again with the weights in `folder`.
 
@@ -65,7 +70,7 @@ def measure_half(
     for run, fold, spec in tqdm(members, desc="float16", unit="fold", leave=False, disable=None):
         if fold != ALL:
             member = load_member(spec, folder, machine.device)
-            parts[run.name].append(predict_rows(member, split_fold(labelled, fold), machine, batch_size=AT_ONCE))
+            parts[run.name].append(predict_rows(member, split_fold(labelled, fold), machine, batch_size=batch_size))
     after = {name: replace(oof, outputs=stack_parts(parts[name])) for name, oof in before.items()}
     largest = max(_largest_change(oof.outputs, after[name].outputs) for name, oof in before.items())
     if largest > LARGEST:
