@@ -73,6 +73,8 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def _cpu_has_bfloat16() -> bool:
+    if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.10, which Kaggle has
+        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
