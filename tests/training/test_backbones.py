@@ -51,7 +51,7 @@ SMALLEST = {
     "timm/test_convnext": 32,
     "timm/test_vit": 32,
     "timm/swin_tiny_patch4_window7_224": 56,
-    "timm/test_maxvit": 64,
+    "timm/maxvit_pico_rw_256": 64,
 }
 CPU = torch.device("cpu")
 
