@@ -409,6 +409,9 @@ def rehearse(
     context: typer.Context,
     slug: Slug,
     name: Annotated[str | None, typer.Argument(help="A bundle; by default the one exported last.")] = None,
+    python: Annotated[
+        str | None, typer.Option(help="The interpreter of an environment with Kaggle's versions, with ipykernel.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run the exported notebook as Kaggle would, twice, and check what it writes."""
@@ -416,7 +419,7 @@ def rehearse(
     from kitsolve.submission.rehearse import rehearse as rehearse_step
 
     workspace: Workspace = context.obj
-    done = rehearse_step(workspace, find_bundle(workspace, slug, name))
+    done = rehearse_step(workspace, find_bundle(workspace, slug, name), python=python)
     _print(asdict(done), describe_rehearsal(done), as_json)
     if not done.passed:
         raise typer.Exit(1)

@@ -54,13 +54,17 @@ def describe_blend(report: BlendReport) -> str:
 def describe_rehearsal(done: Rehearsal) -> str:
     """The checks with their outcome, and what the notebook needed."""
     from kitsolve.inference.deadline import show_time  # lazy: it imports numpy
+    from kitsolve.submission.kaggle_image import find_differences, read_kaggle_image
 
     lines = [f"{'passed' if passed else 'FAILED':11} {check}" for check, passed in done.checks.items()]
     lines += [f"seconds     {done.seconds}", f"memory      {done.peak_gb:.1f} GB at most"]
     lines += [f"pace        first predictions after {done.start_s:.1f} s, then {1 / done.image_s:,.1f} images a second"]
-    return "\n".join(
-        [*lines, f"full set    {done.full_images:,} images: about {show_time(done.full_s)} on this machine"]
-    )
+    lines += [f"full set    {done.full_images:,} images: about {show_time(done.full_s)} on this machine"]
+    image = read_kaggle_image()
+    others = [f"{name} {done.versions[name]} ({ours})" for name, ours in find_differences(done.versions, image).items()]
+    if others:
+        lines += [f"versions    unlike Kaggle's (of {image.date}): {', '.join(others)}; --python takes others"]
+    return "\n".join(lines)
 
 
 def align_rows(rows: list[dict[str, Any]]) -> str:

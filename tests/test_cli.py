@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from kitsolve import cli
 from kitsolve.cli import app
 from kitsolve.errors import KitsolveError
+from kitsolve.submission.kaggle_image import read_kaggle_image
 
 CV_KEYS = {"metric", "folds", "mean", "std", "pooled", "oof_rows", "train_rows", "plain"}
 
@@ -217,12 +218,22 @@ def test_a_rehearsal_that_fails_exits_with_1(monkeypatch, exported):
     from kitsolve.submission.rehearse import Rehearsal
 
     failed = Rehearsal(
-        False, {"one thing": True, "another thing": False}, 1.0, 0.5, 2.0, 0.1, 15_000, 1502.0, subject=""
+        False,
+        {"one thing": True, "another thing": False},
+        1.0,
+        0.5,
+        2.0,
+        0.1,
+        15_000,
+        1502.0,
+        {"torch": "2.6.0"},
+        subject="",
     )
-    monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: failed)
+    monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_, **__: failed)
     result = call(exported.root, "rehearse", "shades")
     assert result.exit_code == 1
     assert "FAILED      another thing" in result.stdout
+    assert f"torch 2.6.0 ({read_kaggle_image().versions['torch']})" in result.stdout
 
 
 # ------------------------------------------------------------------------------------------------ mistakes
@@ -319,8 +330,8 @@ def test_the_root_can_come_from_the_environment(tmp_path):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_can_complete(shell):
-    done = start("--show-completion", shell)
-    assert "_KITSOLVE_COMPLETE" in done.stdout or "KITSOLVE" in done.stdout.upper()
+    done = start("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert f"complete_{shell}" in done.stdout
 
 
 def test_the_board_prints_its_address_and_stops_at_ctrl_c(exported):

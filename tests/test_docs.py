@@ -13,6 +13,7 @@ from lookalikes import LOOKALIKES
 from typer.testing import CliRunner
 
 from kitsolve.cli import app
+from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.workspace import Workspace, catalogue
 
 ROOT = Path(__file__).parents[1]
@@ -76,6 +77,15 @@ def test_the_readme_has_the_commands_that_the_tests_below_run():
         "doctor", "models", "new", "fetch", "show", "folds",
         "lr", "train", "train", "pseudo", "train", "report", "blend", "train", "train",
     ]  # fmt: skip
+
+
+def test_the_readme_installs_the_versions_that_kaggle_has():
+    names = {"cv2": "opencv-python-headless", "PIL": "pillow"}
+    image = read_kaggle_image()
+    for module, version in image.versions.items():
+        if module != "python":
+            assert re.search(rf"\b{names.get(module, module)}=={re.escape(version)}(\.\d+)?\s", README), module
+    assert f"python{image.versions['python']} -m venv" in README
 
 
 def forget_submissions(workspace, slug):

@@ -6,11 +6,13 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import nbformat
 import pandas as pd
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
@@ -39,19 +41,26 @@ for attempt in ATTEMPTS:
 """
 """Runs first in the notebook's own process: proves by attempts that it is alone."""
 MEASURE = """\
-import json, sitecustomize
-print(json.dumps({"peak_gb": sitecustomize.peak_gb(), **submission.attrs}))
+import json, sitecustomize, sys
+versions = {"python": "%d.%d" % sys.version_info[:2]}
+for name in ("torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors"):
+    if name in sys.modules:
+        versions[name] = sys.modules[name].__version__.partition("+")[0]
+print(json.dumps({"peak_gb": sitecustomize.peak_gb(), "versions": versions, **submission.attrs}))
 """
 """Runs last: `sitecustomize` is the guard, the attributes are those of predict_bundle."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The most memory that the notebook's process had, the seconds to its first predictions, and those for an image."""
+    """The most memory that the notebook's process had, the seconds to its first predictions, and those for an image;
+    and what it imported, by module.
+    """
 
     peak_gb: float
     start_s: float
     image_s: float
+    versions: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -64,11 +73,12 @@ class NotebookRun:
     measured: Measured
 
 
-def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float) -> NotebookRun:
+def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, python: Path) -> NotebookRun:
     """Run a notebook with `root` in the place of /kaggle, and keep it as executed.ipynb.
 
     Args:
         memory_gb: with more its process is killed.
+        python: the interpreter; its environment has ipykernel.
 
     Raises:
         KitsolveError: it stopped with an error, or wrote no submission.csv; shows the last lines.
@@ -85,6 +95,7 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float) ->
             resources={"metadata": {"path": str(working)}},
             on_cell_executed=lambda **_: bar.update(),
             extra_arguments=["--log-level=ERROR"],  # newer kernels warn of every local TCP connection
+            kernel_manager_class=_kernel_of(python),
         )
         try:
             client.execute(env=_lonely_environment(root, memory_gb))
@@ -96,6 +107,31 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float) ->
         raise KitsolveError("the notebook wrote no submission.csv.", hint=f"look at {root / 'executed.ipynb'}.")
     kept = _fingerprint(root / "input") == before
     return NotebookRun(root, read_csv(working / "submission.csv"), kept, _read_measured(executed))
+
+
+def find_interpreter(python: str) -> Path:
+    """Where a Python is, by its path or name.
+
+    Raises:
+        KitsolveError: there is none, or it cannot run a notebook.
+    """
+    found = shutil.which(python)
+    if found is None:
+        raise KitsolveError(f"{python} is no program.", hint="give the path of a Python.")
+    if subprocess.run([found, "-c", "import ipykernel"], capture_output=True, check=False).returncode:
+        raise KitsolveError(f"{python} runs no notebook.", hint=f"run `{python} -m pip install ipykernel`.")
+    return Path(found).absolute()
+
+
+def _kernel_of(python: Path) -> type[AsyncKernelManager]:
+    """Starts this interpreter, whatever kernels are installed on this machine."""
+
+    class Kernel(AsyncKernelManager):
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            started = [str(python), "-m", "ipykernel_launcher", "-f", self.connection_file]
+            return [*started, *(extra_arguments or [])]
+
+    return Kernel
 
 
 def _read_measured(executed: NotebookNode) -> Measured:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from kitsolve.errors import KitsolveError, nearest
 
 @dataclass(frozen=True)
 class KaggleImage:
-    """The image of one day (ISO): versions by package, the architectures that its timm knows, the machine's memory."""
+    """The image of one day (ISO): versions by module, the architectures that its timm knows, the machine's memory."""
 
     date: str
     memory_gb: float
@@ -25,6 +25,11 @@ def read_kaggle_image() -> KaggleImage:
     values = tomllib.loads((Path(__file__).parent / "kaggle_image.toml").read_text(encoding="utf-8"))
     models = frozenset(values["timm"]["models"].split())
     return KaggleImage(values["date"], values["memory_gb"], values["versions"], models)
+
+
+def find_differences(versions: Mapping[str, str], image: KaggleImage) -> dict[str, str]:
+    """Kaggle's version of every module that another environment has in a different one."""
+    return {name: kaggles for name, kaggles in image.versions.items() if versions.get(name, kaggles) != kaggles}
 
 
 def check_backbones(backbones: Iterable[str], image: KaggleImage, *, slug: str) -> None:

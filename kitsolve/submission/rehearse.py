@@ -9,7 +9,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Bundle
 from kitsolve.inference.submission import check_submission
 from kitsolve.inference.testset import read_sample
-from kitsolve.submission.execute import run_notebook
+from kitsolve.submission.execute import find_interpreter, run_notebook
 from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.submission.mount import mount_public, mount_rerun
 from kitsolve.submission.predict import find_difference, predict
@@ -33,7 +34,8 @@ class Rehearsal:
 
     `peak_gb`: the most memory that either had. `start_s`: seconds to the first predictions of the larger test set;
     `image_s`: for an image from then on; `full_s`: what the `full_images` of the whole test set would take here.
-    `subject` is the sha256 of what was rehearsed: bundle, notebook and tables.
+    `versions`: what the notebook imported, by module. `subject` is the sha256 of what was rehearsed: bundle, notebook
+    and tables.
     """
 
     passed: bool
@@ -44,6 +46,7 @@ class Rehearsal:
     image_s: float
     full_images: int
     full_s: float
+    versions: dict[str, str]
     subject: str
 
 
@@ -54,13 +57,19 @@ def require_rehearsal(workspace: Workspace, bundle: Bundle, *, anew: bool = Fals
         KitsolveError: a check fails.
     """
     path = workspace.rehearsal(bundle.competition, bundle.name) / "rehearsal.json"
-    done = Rehearsal(**read_json(path)) if path.is_file() and not anew else None
+    done = None if anew else _read(path)
     if done is None or not done.passed or done.subject != _subject(workspace, bundle):
         done = rehearse(workspace, bundle)
     if not done.passed:
         failed = next(check for check, passed in done.checks.items() if not passed)
         raise KitsolveError(f"the rehearsal failed: not true that {failed}.", hint=f"look at {path.parent}.")
     return done
+
+
+def _read(path: Path) -> Rehearsal | None:
+    """The rehearsal on record; one that another version of kitsolve wrote counts for nothing."""
+    values = read_json(path) if path.is_file() else {}
+    return Rehearsal(**values) if values.keys() == {field.name for field in fields(Rehearsal)} else None
 
 
 def _subject(workspace: Workspace, bundle: Bundle) -> str:
@@ -72,30 +81,41 @@ def _subject(workspace: Workspace, bundle: Bundle) -> str:
     )
 
 
-def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
+def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None) -> Rehearsal:
     """Run the bundle's notebook twice and check both submissions; the result is also written as rehearsal.json.
 
+    Args:
+        python: path or name of the interpreter of another environment, whose libraries may round in their own way;
+            None: this one's.
+
     Raises:
-        KitsolveError: the notebook was not exported, or it stops with an error.
+        KitsolveError: the notebook was not exported, or it stops with an error; an interpreter that runs none.
     """
     slug = bundle.competition
     notebook = workspace.notebook(slug, bundle.name) / f"{slug}.ipynb"
     if not notebook.is_file():
         raise KitsolveError(f"{notebook} is missing.", hint=f"run `kitsolve export {slug}` first.")
+    interpreter = find_interpreter(python) if python else Path(sys.executable)
     place = workspace.rehearsal(slug, bundle.name)
     shutil.rmtree(place, ignore_errors=True)
     memory_gb = read_kaggle_image().memory_gb
+    run = partial(run_notebook, notebook, memory_gb=memory_gb, python=interpreter)
     started = time.perf_counter()
     mount_public(workspace, bundle, place / "public" / "input")
-    public = run_notebook(notebook, place / "public", title="rehearsing: public test set", memory_gb=memory_gb)
+    public = run(place / "public", title="rehearsing: public test set")
     origins = mount_rerun(workspace, bundle, place / "rerun" / "input")
-    rerun = run_notebook(notebook, place / "rerun", title="rehearsing: hidden test set", memory_gb=memory_gb)
+    rerun = run(place / "rerun", title="rehearsing: hidden test set")
+    ours = read_csv(predict(workspace, bundle))
+    if python is None:
+        equal = public.submission.equals(ours)
+    else:
+        equal = find_difference(ours, public.submission, bundle.submission.kind) is None
     checks = {
         # Else it would have raised.
         f"the notebook runs without kitsolve and network, writes only its output, and in {memory_gb:g} GB": True,
         "its inputs are as they were": public.inputs_kept and rerun.inputs_kept,
         "the public submission passes every check": is_valid(workspace.raw(slug), public.submission, bundle),
-        "it equals that of `kitsolve predict`": read_csv(predict(workspace, bundle)).equals(public.submission),
+        "it equals that of `kitsolve predict`": equal,
         "a larger test set with other ids and a damaged image passes every check": is_valid(
             place / "rerun" / "input" / "competitions" / slug, rerun.submission, bundle
         ),
@@ -112,6 +132,7 @@ def rehearse(workspace: Workspace, bundle: Bundle) -> Rehearsal:
         image_s=measured.image_s,
         full_images=images,
         full_s=measured.start_s + images * measured.image_s,
+        versions=measured.versions,
         subject=_subject(workspace, bundle),
     )
     for stage in (public, rerun):

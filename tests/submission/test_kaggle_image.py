@@ -11,7 +11,7 @@ IMAGE = read_kaggle_image()
 
 def test_the_record_has_a_date_and_the_versions_that_the_notebook_needs():
     assert date(2026, 1, 1) <= date.fromisoformat(IMAGE.date)
-    needed = {"python", "torch", "torchvision", "timm", "numpy", "pandas", "opencv", "pillow", "safetensors"}
+    needed = {"python", "torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors"}
     assert needed <= set(IMAGE.versions)
     assert len(IMAGE.timm_models) > 1000
 

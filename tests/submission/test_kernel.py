@@ -112,7 +112,7 @@ def test_only_a_bundle_that_was_rehearsed_is_sent(shop, monkeypatch):
 
     def fail(*_):
         rehearsed.append(1)
-        return Rehearsal(False, {"it predicts the same": False}, 1.0, 0.5, 2.0, 0.1, 10, 3.0, subject="")
+        return Rehearsal(False, {"it predicts the same": False}, 1.0, 0.5, 2.0, 0.1, 10, 3.0, {}, subject="")
 
     monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", fail)
     hand_in(workspace)

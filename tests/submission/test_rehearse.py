@@ -1,9 +1,11 @@
 import shutil
+import sys
 from dataclasses import asdict, replace
 
 import nbformat
 import pandas as pd
 import pytest
+import torch
 
 from kitsolve.data.fetch import fetch
 from kitsolve.errors import KitsolveError
@@ -13,10 +15,10 @@ from kitsolve.submission.bundle import export_bundle, find_bundle
 from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.submission.mount import mount_public, mount_rerun
 from kitsolve.submission.notebook import write_notebook
-from kitsolve.submission.rehearse import agrees, is_valid, rehearse
+from kitsolve.submission.rehearse import agrees, is_valid, rehearse, require_rehearsal
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
-from kitsolve.workspace import Workspace, read_csv, read_json
+from kitsolve.workspace import Workspace, read_csv, read_json, write_json
 
 
 @pytest.fixture
@@ -61,6 +63,43 @@ def test_it_says_what_the_notebook_needs_and_what_the_full_test_set_would_take(r
     assert rehearsal.full_images == 7
     assert rehearsal.full_s == rehearsal.start_s + 7 * rehearsal.image_s
     assert 0 < rehearsal.image_s < 1
+
+
+def test_it_says_with_which_versions_the_notebook_ran(rehearsed):
+    _, _, rehearsal = rehearsed
+    assert rehearsal.versions["torch"] == torch.__version__.partition("+")[0]
+    assert rehearsal.versions.keys() == read_kaggle_image().versions.keys()
+
+
+def test_another_interpreter_runs_the_notebook(copy, bundle, tmp_path, monkeypatch):
+    marker, python = tmp_path / "called", tmp_path / "python"
+    python.write_text(f'#!/bin/sh\necho "$@" >> {marker}\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert rehearse(copy, bundle, python="./python").passed
+    assert marker.read_text().count("ipykernel_launcher") == 2
+
+
+@pytest.mark.parametrize(("words", "problem"), [("exit 1", "runs no notebook"), (None, "is no program")])
+def test_an_interpreter_that_cannot_run_a_notebook_is_refused_first(copy, bundle, tmp_path, words, problem):
+    python = tmp_path / "python"
+    if words:
+        python.write_text(f"#!/bin/sh\n{words}\n")
+        python.chmod(0o755)
+    with pytest.raises(KitsolveError, match=problem):
+        rehearse(copy, bundle, python=str(python))
+
+
+def test_a_rehearsal_of_an_older_kitsolve_counts_for_nothing(rehearsed, tmp_path, monkeypatch):
+    workspace, bundle, done = rehearsed
+    copy = Workspace(shutil.copytree(workspace.root, tmp_path / "copy"))
+    path = copy.rehearsal("shades", bundle.name) / "rehearsal.json"
+    monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: pytest.fail("it was passed already"))
+    assert require_rehearsal(copy, bundle) == done
+    write_json(path, {name: value for name, value in asdict(done).items() if name != "versions"})
+    anew = replace(done, seconds=0.0)
+    monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_: anew)
+    assert require_rehearsal(copy, bundle) == anew
 
 
 def test_a_notebook_that_needs_more_memory_than_kaggles_machine_has_fails(copy, bundle, monkeypatch):
