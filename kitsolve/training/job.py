@@ -24,7 +24,7 @@ from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.evaluation.score import read_subject
 from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing
-from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16
+from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16, keep_memory
 from kitsolve.inference.testset import encode_features
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import find_architecture, find_preprocessing
@@ -191,6 +191,8 @@ def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
     """
     with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
         chosen = choose_device(device)
+    if chosen.type == "cpu":
+        keep_memory()
     rank, world = 0, 1
     if is_launched():
         chosen, rank, world = join_group(chosen.type)
