@@ -53,10 +53,10 @@ def choose_views(
     return chosen
 
 
-def describe_plan(plan: Plan, *, images: int, left_s: float, devices: int) -> str:
+def describe_plan(plan: Plan, *, images: int, left_s: float, devices: int, read_s: float = 0.0) -> str:
     """What is computed of so many images in the time that is left, and why not everything is, in words."""
-    needed = images * plan.seconds(plan.wanted) / devices
-    words = f"plan: {images:,} images, {sum(plan.wanted)} passes over each need {show_time(needed)}"
+    needed = images * (read_s + plan.seconds(plan.wanted) / devices)
+    words = f"plan: {images:,} images, reading and {sum(plan.wanted)} passes over each need {show_time(needed)}"
     words += f", {show_time(left_s)} are left" if left_s < math.inf else ""
     if plan.views == plan.wanted:
         return f"{words}: all of them are computed"
@@ -81,7 +81,8 @@ class Rescue:
 
     `prior`: (outputs,) the mean prediction, which stands for an image that has none. `end`: on the monotonic clock.
     `lost`: why images could not be read; `unseen`: how many the time did not suffice for; `passes`: how many views by
-    models were computed, of so many `wanted`; `told`: the fewest passes over an image that a printed plan has.
+    models were computed, of so many `wanted`; `told`: the fewest passes over an image that a printed plan has;
+    `read_s`: seconds that the models wait for an image to be read.
     """
 
     prior: np.ndarray
@@ -91,11 +92,16 @@ class Rescue:
     passes: int = 0
     wanted: int = 0
     told: float = math.inf
+    read_s: float = 0.0
 
     @property
     def left_s(self) -> float:
         """Seconds until the end, some held back."""
         return (1 - HELD_BACK) * (self.end - time.monotonic())
+
+    def allowed_s(self, *, images: int, devices: int) -> float:
+        """Seconds that the models on each device may take for an image, of so many that are still to come."""
+        return devices * (self.left_s / images - self.read_s)
 
     def note(self, probs: np.ndarray, lost: Mapping[int, str], plan: Plan) -> None:
         """Count a batch, and put the mean prediction where it has an image that cannot be read."""
@@ -108,7 +114,7 @@ class Rescue:
         """Print the first plan, and every one by which less is computed of the images that are still to come."""
         if plan.costs_s and images and sum(plan.views) < self.told:
             self.told = sum(plan.views)
-            print(describe_plan(plan, images=images, left_s=self.left_s, devices=devices))
+            print(describe_plan(plan, images=images, left_s=self.left_s, devices=devices, read_s=self.read_s))
 
 
 @dataclass

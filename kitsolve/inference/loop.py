@@ -75,14 +75,19 @@ def _iter_tasks(
     ahead = 0 if ensembles[0].device.type == "cpu" else 2
     lenient = rescue is not None
     batches = iter_batches(paths, kinds, batch_size=size, workers=workers, ahead=ahead, read=read, lenient=lenient)
-    first = 0
+    first, waited_s, allowed_s = 0, 0.0, math.inf
+    asked = time.monotonic()
     for sized, lost in batches:
-        if rescue is not None and time.monotonic() > rescue.end:
-            return
-        allowed_s = math.inf if rescue is None else len(ensembles) * rescue.left_s / (len(paths) - first)
+        waited_s += time.monotonic() - asked
+        if rescue is not None:
+            if time.monotonic() > rescue.end:
+                return
+            rescue.read_s = waited_s / (first + len(sized[0]))
+            allowed_s = rescue.allowed_s(images=len(paths) - first, devices=len(ensembles))
         beside = None if features is None else features[first : first + size]
         yield Batch(dict(zip(kinds, sized, strict=True)), beside, lost), allowed_s
         first += size
+        asked = time.monotonic()
 
 
 def _take_turns(

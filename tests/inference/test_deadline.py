@@ -6,6 +6,7 @@ import pytest
 from tiny import MeanColour, alone, predict_with
 
 from kitsolve.inference.deadline import Plan, Progress, Rescue, choose_views, describe_plan
+from kitsolve.inference.images import read_image
 from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.predict import describe_rescue
 
@@ -61,8 +62,28 @@ def test_when_the_time_is_short_views_are_left_out_counted_and_the_plan_is_told(
     assert "left out" in " ".join(describe_rescue(rescue, Progress(0.0)))
     told = capsys.readouterr().out
     assert told.count("plan: ") == 1
-    assert "8 images, 4 passes over each" in told
+    assert "8 images, reading and 4 passes over each" in told
     assert "1 of them are computed" in told
+
+
+def test_the_time_for_reading_is_not_the_models(images, monkeypatch):
+    """When the cost of a view is known, 12 images are to come: 0.03 s would do for the model, but not to read them."""
+    monkeypatch.setattr(Rescue, "left_s", property(lambda self: 0.03))
+
+    def read_slowly(path, channels):
+        time.sleep(0.02)
+        return read_image(path, channels)
+
+    rescue = Rescue(np.zeros(3, dtype=np.float32))
+    predict_probs(alone(MeanColour(), tta="flips"), [*images, *images], workers=2, rescue=rescue, read=read_slowly)
+    assert rescue.read_s >= 0.01
+    assert rescue.passes == 4 * 8 + 12
+
+
+def test_what_reading_takes_is_left_out_of_what_the_models_may_take():
+    rescue = Rescue(np.zeros(1), end=time.monotonic() + 1000, read_s=0.25)
+    assert rescue.allowed_s(images=900, devices=1) == pytest.approx(0.75, abs=0.01)
+    assert rescue.allowed_s(images=900, devices=2) == pytest.approx(1.5, abs=0.01)
 
 
 def test_a_plan_that_fits_is_told_once_with_its_estimate(images, capsys):
@@ -76,10 +97,10 @@ def test_a_plan_that_fits_is_told_once_with_its_estimate(images, capsys):
 def test_a_plan_says_what_it_needs_and_by_which_rule_less_is_computed():
     whole = Plan((4, 2), (4, 2), (0.5, 1.0))
     assert describe_plan(whole, images=3600, left_s=math.inf, devices=2) == (
-        "plan: 3,600 images, 6 passes over each need 2 h 0 min: all of them are computed"
+        "plan: 3,600 images, reading and 6 passes over each need 2 h 0 min: all of them are computed"
     )
-    less = describe_plan(Plan((2, 1), (4, 2), (0.5, 1.0)), images=3600, left_s=5400, devices=1)
-    assert "need 4 h 0 min, 1 h 30 min are left: 3 of them are computed" in less
+    less = describe_plan(Plan((2, 1), (4, 2), (0.5, 1.0)), images=3600, left_s=5400, devices=1, read_s=0.5)
+    assert "need 4 h 30 min, 1 h 30 min are left: 3 of them are computed" in less
     assert "First views are left out, then models of the least weight; views of each model: 2, 1" in less
 
 
