@@ -163,6 +163,7 @@ def _lonely_environment(root: Path, memory_gb: float) -> dict[str, str]:
         "TMPDIR": str(scratch),
         "HF_HOME": str(home / "huggingface"),
         "TORCH_HOME": str(home / "torch"),
+        "TORCHINDUCTOR_CACHE_DIR": str(scratch / "inductor"),  # else that which torch has set in this process
         "KAGGLE_KERNEL_RUN_TYPE": "Batch",
     }
 

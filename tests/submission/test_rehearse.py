@@ -1,17 +1,20 @@
 import shutil
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 import pytest
 import torch
+from nbformat.v4 import new_code_cell, new_notebook
 
 from kitsolve.data.fetch import fetch
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.inference.testset import read_sample
 from kitsolve.submission.bundle import export_bundle, find_bundle
+from kitsolve.submission.execute import run_notebook
 from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.submission.mount import mount_public, mount_rerun
 from kitsolve.submission.notebook import write_notebook
@@ -208,6 +211,21 @@ def test_an_invalid_submission_is_told_apart(exported, bundle):
     sample = read_sample(raw, bundle.submission)
     assert is_valid(raw, sample, bundle)
     assert not is_valid(raw, sample.head(3), bundle)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a compiler")
+def test_a_notebook_may_compile(tmp_path):
+    sources = (
+        "import torch\ntorch.compile(lambda images: images.relu() + 1)(torch.ones(3))",
+        "import pandas as pd\nsubmission = pd.DataFrame({'id': ['a']})\nsubmission.to_csv('submission.csv')",
+        "submission.attrs = {'start_s': 1.0, 'image_s': 0.1}",
+    )
+    path = tmp_path / "notebook.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    (tmp_path / "kaggle" / "input").mkdir(parents=True)
+    done = run_notebook(path, tmp_path / "kaggle", title="", memory_gb=30, python=Path(sys.executable))
+    assert done.submission.id.tolist() == ["a"]
 
 
 @pytest.mark.slow
