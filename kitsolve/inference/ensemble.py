@@ -18,7 +18,7 @@ from kitsolve.inference.combine import combine
 from kitsolve.inference.deadline import Plan, choose_views
 from kitsolve.inference.devices import free_memory, keep_memory
 from kitsolve.inference.images import normalise
-from kitsolve.inference.members import ACTIVATIONS, VIEWS, Member, load_member
+from kitsolve.inference.members import ACTIVATIONS, VIEWS, Member, load_member, widen
 
 ROOM = 0.6
 """Share of a device's free memory for the weights; the rest is for what the models make of the images."""
@@ -51,7 +51,7 @@ class Ensemble:
     view of an image takes each member, once measured.
     """
 
-    members: Sequence[Member]
+    members: list[Member]
     device: torch.device
     blend: Blend
     at_once: int
@@ -137,11 +137,23 @@ class Ensemble:
                 seen = VIEWS[view](images).contiguous(memory_format=torch.channels_last)
                 for place in (place for place, names in wanted.items() if view in names):
                     started = time.perf_counter()
-                    member = self.members[place]
-                    outputs = ACTIVATIONS[member.activation](member.forward(seen, *beside).float()).cpu()
+                    outputs = ACTIVATIONS[self.members[place].activation](self._logits(place, seen, beside)).cpu()
                     sums[place] = sums[place] + outputs if place in sums else outputs
                     spent[place] += time.perf_counter() - started
         return {place: total / views[place] for place, total in sums.items()}
+
+    def _logits(self, place: int, seen: Tensor, beside: tuple[Tensor, ...]) -> Tensor:
+        """Of one member, in float32; where it comes to numbers that float16 does not have, it is widened for good.
+
+        What was trained in bfloat16 may exceed the 65,504 of float16, which is all that older GPUs have.
+        """
+        member = self.members[place]
+        logits = member.forward(seen, *beside).float()
+        if member.dtype is torch.float16 and not logits.isfinite().all():
+            print(f"warning: a model of {member.run} exceeds float16, and goes on in float32")
+            self.members[place] = widen(member)
+            return self._logits(place, seen, beside)
+        return logits
 
     def _learn(self, plan: Plan, spent: Sequence[float], images: int) -> None:
         """Note what the members cost; not from the first batch, in which the device still gets ready."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +70,11 @@ def load_member(spec: ModelSpec, folder: Path, device: torch.device) -> Member:
         if type(layer) in (nn.Conv2d, nn.Linear):  # else autocast converts them anew for every batch
             layer.to(dtype)
     return Member(model, spec.preprocessing, spec.views, dtype, spec.activation, spec.run)
+
+
+def widen(member: Member) -> Member:
+    """The same in float32; a copy, because compiled code holds on to its weights."""
+    return replace(member, model=copy.deepcopy(member.model).float(), dtype=torch.float32)
 
 
 def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module:

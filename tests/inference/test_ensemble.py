@@ -9,7 +9,7 @@ from tiny import PREP, LeftMinusRight, MeanColour, alone, predict_with, together
 from torch import nn
 
 from kitsolve.inference.bundle import TTA, Blend
-from kitsolve.inference.ensemble import TURNS, group_members
+from kitsolve.inference.ensemble import TURNS, group_members, one_member
 from kitsolve.inference.images import read_image
 from kitsolve.inference.loop import iter_probs, predict_probs
 from kitsolve.inference.members import VIEWS, Member
@@ -126,6 +126,29 @@ def test_an_image_that_does_not_fit_alone_is_an_error(images):
 
     with pytest.raises(torch.OutOfMemoryError):
         predict_with(NoMemory(), images)
+
+
+class Exceeds(nn.Module):
+    """On the way to its logits are sums of some 100,000."""
+
+    def __init__(self):
+        super().__init__()
+        self.sum = nn.Linear(8 * 8, 1, bias=False)
+        nn.init.constant_(self.sum.weight, 30_000.0)
+
+    def forward(self, images):
+        sums = self.sum(images.flatten(2)).squeeze(2)
+        return (sums - sums.mean(dim=1, keepdim=True)) / 100_000
+
+
+def test_a_model_that_exceeds_float16_goes_on_in_float32(images, capsys):
+    whole = predict_with(Exceeds(), images)
+    half = Member(Exceeds().half(), PREP, TTA["none"], torch.float16, run="wide")
+    ensemble = one_member(half, torch.device("cpu"), batch_size=4)
+    assert np.ptp(whole) > 0.5
+    np.testing.assert_allclose(predict_probs(ensemble, images, workers=1), whole, atol=1e-6)
+    assert capsys.readouterr().out.count("model of wide exceeds float16") == 1
+    assert ensemble.members[0].dtype is torch.float32
 
 
 def test_a_view_is_laid_once_for_all_members_that_want_it(images, monkeypatch):
