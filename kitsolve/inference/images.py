@@ -91,7 +91,11 @@ def _read_dicom(path: Path | str) -> np.ndarray:
     image: np.ndarray = pixels if pixels.dtype == np.uint8 else _to_uint8(pixels, path)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         image = 255 - image
-    return np.repeat(image[..., None], 3, axis=-1) if image.ndim == 2 else image
+    if image.ndim == 2:
+        return np.repeat(image[..., None], 3, axis=-1)
+    if image.ndim != 3 or image.shape[-1] != 3:
+        raise ValueError(f"image {path} has the shape {image.shape}: a series of images is not read, only one.")
+    return image
 
 
 def _to_uint8(array: np.ndarray, path: Path | str) -> np.ndarray:
@@ -177,11 +181,11 @@ def iter_batches(
     def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
         try:
             image = read(path, kinds[0].channels)
-        except ValueError as error:
+            return [resize_image(image, kind) for kind in kinds]
+        except Exception as error:  # of whatever kind: one image must not cost the submission
             if lenient:
-                return str(error)
+                return str(error) if isinstance(error, ValueError) else f"image {path}: {error!r}"
             raise
-        return [resize_image(image, kind) for kind in kinds]
 
     with ThreadPoolExecutor(max(1, workers)) as pool:
         try:

@@ -46,6 +46,20 @@ def test_an_image_that_cannot_be_read_gets_the_mean_prediction_and_the_others_th
         predict_with(MeanColour(), images[5:6])
 
 
+def test_whatever_goes_wrong_with_an_image_only_it_is_lost(images):
+    def read(path, channels):
+        if path == images[3]:
+            raise MemoryError
+        return read_image(path, channels)
+
+    rescue = Rescue(np.array([0.1, 0.2, 0.7], dtype=np.float32))
+    probs = predict_probs(alone(MeanColour()), images, workers=2, rescue=rescue, read=read)
+    assert rescue.lost == [f"image {images[3]}: MemoryError()"]
+    np.testing.assert_allclose(probs[3], rescue.prior)
+    with pytest.raises(MemoryError):
+        predict_probs(alone(MeanColour()), images, workers=2, read=read)
+
+
 def test_when_the_time_is_over_the_rest_gets_the_mean_prediction(images):
     probs, rescue = rescued(images, end=time.monotonic() - 1)
     assert rescue.unseen == len(probs) == len(images)

@@ -155,7 +155,9 @@ def write_dicom(path, pixels, photometric, *, compressed=False):
     meta.MediaStorageSOPInstanceUID = generate_uid()
     dataset = FileDataset(str(path), {}, file_meta=meta, preamble=b"\0" * 128)
     dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
-    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.Rows, dataset.Columns = pixels.shape[-2:]
+    if pixels.ndim == 3:
+        dataset.NumberOfFrames = len(pixels)
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, photometric, 0
     dataset.BitsAllocated = dataset.BitsStored = 16
     dataset.HighBit = 15
@@ -175,6 +177,12 @@ def test_dicom_is_read_through_its_window_and_white_is_always_high(tmp_path, com
     assert two.shape == (70, 80, 3)
     np.testing.assert_allclose(two[..., 0].astype(int), wide.astype(int), atol=8)
     np.testing.assert_allclose(one.astype(int), two.astype(int), atol=8)
+
+
+def test_a_series_in_one_dicom_file_is_refused(tmp_path):
+    write_dicom(tmp_path / "x.dcm", np.arange(2 * 7 * 8).reshape(2, 7, 8), "MONOCHROME2")
+    with pytest.raises(ValueError, match="x.dcm has the shape .* a series"):
+        read_image(tmp_path / "x.dcm")
 
 
 def test_a_damaged_dicom_is_named(tmp_path):
