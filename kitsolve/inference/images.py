@@ -182,7 +182,7 @@ def iter_batches(
         try:
             image = read(path, kinds[0].channels)
             return [resize_image(image, kind) for kind in kinds]
-        except Exception as error:  # of whatever kind: one image must not cost the submission
+        except (ValueError, OSError, MemoryError, cv2.error) as error:
             if lenient:
                 return str(error) if isinstance(error, ValueError) else f"image {path}: {error!r}"
             raise
