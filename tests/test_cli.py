@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -332,6 +333,24 @@ def test_the_root_can_come_from_the_environment(tmp_path):
 def test_shells_can_complete(shell):
     done = start("--show-completion", shell, _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
     assert f"complete_{shell}" in done.stdout
+
+
+def test_ctrl_c_ends_a_rehearsal_and_its_notebook(exported, tmp_path):
+    root = shutil.copytree(exported.root, tmp_path / "copy")
+    shutil.rmtree(root / "workspace" / "rehearsals", ignore_errors=True)
+    rehearsal = subprocess.Popen(
+        [sys.executable, "-m", "kitsolve.cli", "--root", str(root), "rehearse", "shades"],
+        cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    while not list(root.glob("workspace/rehearsals/shades/*/public/working/kitsolve_inference.py")):
+        assert rehearsal.poll() is None
+        time.sleep(0.05)
+    rehearsal.send_signal(signal.SIGINT)
+    output, _ = rehearsal.communicate(timeout=60)  # ends when the notebook's process has closed the pipe, too
+    assert rehearsal.returncode == 130
+    assert "interrupted; go on with: kitsolve" in output
+    assert "Traceback" not in output
 
 
 def test_the_board_prints_its_address_and_stops_at_ctrl_c(exported):

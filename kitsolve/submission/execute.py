@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,9 +98,11 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, py
             on_cell_executed=lambda **_: bar.update(),
             extra_arguments=["--log-level=ERROR"],  # newer kernels warn of every local TCP connection
             kernel_manager_class=_kernel_of(python),
+            shutdown_kernel="immediate",
         )
         try:
-            client.execute(env=_lonely_environment(root, memory_gb))
+            with asyncio.Runner(loop_factory=InterruptibleLoop) as runner:
+                runner.run(_execute(client, _lonely_environment(root, memory_gb)))
         except (CellExecutionError, DeadKernelError) as error:
             raise _explain(error, root) from error
         finally:
@@ -107,6 +111,26 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, py
         raise KitsolveError("the notebook wrote no submission.csv.", hint=f"look at {root / 'executed.ipynb'}.")
     kept = _fingerprint(root / "input") == before
     return NotebookRun(root, read_csv(working / "submission.csv"), kept, _read_measured(executed))
+
+
+class InterruptibleLoop(asyncio.SelectorEventLoop):
+    """Leaves Ctrl-C to asyncio: nbclient takes it for the death of the notebook's process."""
+
+    def add_signal_handler(self, sig: int, callback: Callable[..., object], *args: object) -> None:
+        """Refuse, as a thread does where nothing can handle signals; nbclient expects that."""
+        raise RuntimeError("signals are asyncio's")
+
+
+async def _execute(client: NotebookClient, environment: dict[str, str]) -> None:
+    """Run all cells; nbclient also takes being cancelled for that death."""
+    try:
+        await client.async_execute(env=environment)
+    except DeadKernelError as error:
+        task = asyncio.current_task()
+        assert task is not None
+        if task.cancelling():
+            raise asyncio.CancelledError from error
+        raise
 
 
 def find_interpreter(python: str) -> Path:
