@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_weights
 
 from kitsolve.inference.bundle import ModelSpec, Preprocessing
 from kitsolve.inference.devices import autocast, choose_dtype, has_bfloat16
@@ -140,9 +141,8 @@ def fold_batch_norms(model: nn.Module, spec: ModelSpec) -> nn.Module:
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
     """Move a BatchNorm's scale and shift into the convolution."""
-    assert norm.running_var is not None
     assert norm.running_mean is not None
-    scale = (norm.running_var + norm.eps).rsqrt() * (1 if norm.weight is None else norm.weight)
-    shift = (0 if norm.bias is None else norm.bias) - norm.running_mean * scale
-    bias = shift if conv.bias is None else conv.bias * scale + shift
-    conv.weight, conv.bias = nn.Parameter(conv.weight * scale.view(-1, 1, 1, 1)), nn.Parameter(bias)
+    assert norm.running_var is not None
+    conv.weight, conv.bias = fuse_conv_bn_weights(
+        conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+    )
