@@ -163,7 +163,16 @@ def test_a_notebook_that_writes_another_submission_fails_the_checks(copy, bundle
     )  # fmt: skip
     rehearsal = rehearse(copy, bundle)
     assert not rehearsal.passed
-    assert not rehearsal.checks["it equals that of `kitsolve predict`"]
+    assert not rehearsal.checks["it equals that of `kitsolve predict`, but for rounding"]
+
+
+def test_a_notebook_that_leaves_rows_out_fails_the_checks(copy, bundle):
+    edit_notebook(
+        copy, bundle, "submission.head(10)",
+        "submission.head(3).to_csv(KAGGLE / 'working' / 'submission.csv', index=False)",
+    )  # fmt: skip
+    rehearsal = rehearse(copy, bundle)
+    assert [passed for check, passed in rehearsal.checks.items() if "passes every check" in check] == [False, False]
 
 
 def test_without_an_exported_notebook_the_error_says_what_to_run(copy, bundle):
