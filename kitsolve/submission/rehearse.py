@@ -21,7 +21,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Bundle
 from kitsolve.inference.submission import check_submission
 from kitsolve.inference.testset import read_sample
-from kitsolve.submission.execute import find_interpreter, run_notebook
+from kitsolve.submission.execute import NotebookRun, find_interpreter, run_notebook
 from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.submission.mount import mount_public, mount_rerun
 from kitsolve.submission.predict import find_difference, predict
@@ -97,28 +97,13 @@ def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None)
     interpreter = find_interpreter(python) if python else Path(sys.executable)
     place = workspace.rehearsal(slug, bundle.name)
     shutil.rmtree(place, ignore_errors=True)
-    memory_gb = read_kaggle_image().memory_gb
-    run = partial(run_notebook, notebook, memory_gb=memory_gb, python=interpreter)
+    run = partial(run_notebook, notebook, memory_gb=read_kaggle_image().memory_gb, python=interpreter)
     started = time.perf_counter()
     mount_public(workspace, bundle, place / "public" / "input")
     public = run(place / "public", title="rehearsing: public test set")
     origins = mount_rerun(workspace, bundle, place / "rerun" / "input")
     rerun = run(place / "rerun", title="rehearsing: hidden test set")
-    ours = read_csv(predict(workspace, bundle))
-    raw, hidden = workspace.raw(slug), place / "rerun" / "input" / "competitions" / slug
-    valid = is_valid(raw, public.submission, bundle), is_valid(hidden, rerun.submission, bundle)
-    # Several GPUs, or other libraries, may round in their own way.
-    equal = valid[0] and find_difference(ours, public.submission, bundle.submission.kind) is None
-    checks = {
-        # Else it would have raised.
-        f"the notebook runs without kitsolve and network, writes only its output, and in {memory_gb:g} GB": True,
-        "its inputs are as they were": public.inputs_kept and rerun.inputs_kept,
-        "the public submission passes every check": valid[0],
-        "it equals that of `kitsolve predict`, but for rounding": equal,
-        "a larger test set with other ids and a damaged image passes every check": valid[1],
-        "the same images get the same predictions there": all(valid)
-        and agrees(public.submission, rerun.submission, origins, bundle),
-    }
+    checks = _check(workspace, bundle, public, rerun, origins)
     images = read_competition(workspace, slug).test.hidden or len(public.submission)
     measured = rerun.measured
     rehearsal = Rehearsal(
@@ -137,6 +122,28 @@ def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None)
         shutil.rmtree(stage.root / "input")
     write_json(place / "rehearsal.json", asdict(rehearsal))
     return rehearsal
+
+
+def _check(
+    workspace: Workspace, bundle: Bundle, public: NotebookRun, rerun: NotebookRun, origins: pd.DataFrame
+) -> dict[str, bool]:
+    """Each check as a sentence, with its outcome."""
+    slug, memory_gb = bundle.competition, read_kaggle_image().memory_gb
+    hidden = rerun.root / "input" / "competitions" / slug
+    valid = is_valid(workspace.raw(slug), public.submission, bundle), is_valid(hidden, rerun.submission, bundle)
+    ours = read_csv(predict(workspace, bundle))
+    # Several GPUs, or other libraries, may round in their own way.
+    equal = valid[0] and find_difference(ours, public.submission, bundle.submission.kind) is None
+    same = all(valid) and agrees(public.submission, rerun.submission, origins, bundle)
+    return {
+        # Else it would have raised.
+        f"the notebook runs without kitsolve and network, writes only its output, and in {memory_gb:g} GB": True,
+        "its inputs are as they were": public.inputs_kept and rerun.inputs_kept,
+        "the public submission passes every check": valid[0],
+        "it equals that of `kitsolve predict`, but for rounding": equal,
+        "a larger test set with other ids and a damaged image passes every check": valid[1],
+        "the same images get the same predictions there": same,
+    }
 
 
 def is_valid(input_dir: Path, submission: pd.DataFrame, bundle: Bundle) -> bool:
