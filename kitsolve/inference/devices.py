@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 import torch
@@ -35,7 +36,7 @@ def all_devices() -> list[torch.device]:
         try:
             found.append(choose_device(f"cuda:{number}"))
         except ValueError as error:
-            print(f"warning: {error}")
+            print(f"warning: {error}", file=sys.stderr)
     return found or [torch.device("cpu")]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -150,7 +151,7 @@ class Ensemble:
         member = self.members[place]
         logits = member.forward(seen, *beside).float()
         if member.dtype is torch.float16 and not logits.isfinite().all():
-            print(f"warning: a model of {member.run} exceeds float16, and goes on in float32")
+            print(f"warning: a model of {member.run} exceeds float16, and goes on in float32", file=sys.stderr)
             self.members[place] = widen(member)
             return self._logits(place, seen, beside)
         return logits

@@ -30,4 +30,4 @@ def test_torch_2_10_tells_as_well_whether_the_cpu_has_bfloat16(monkeypatch, supp
 def test_a_device_that_cannot_compute_is_left_out_with_a_warning(monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_devices() == [torch.device("cpu")]
-    assert "device cuda:0 cannot be used here" in capsys.readouterr().out
+    assert "device cuda:0 cannot be used here" in capsys.readouterr().err

@@ -147,7 +147,7 @@ def test_a_model_that_exceeds_float16_goes_on_in_float32(images, capsys):
     ensemble = one_member(half, torch.device("cpu"), batch_size=4)
     assert np.ptp(whole) > 0.5
     np.testing.assert_allclose(predict_probs(ensemble, images, workers=1), whole, atol=1e-6)
-    assert capsys.readouterr().out.count("model of wide exceeds float16") == 1
+    assert capsys.readouterr().err.count("model of wide exceeds float16") == 1
     assert ensemble.members[0].dtype is torch.float32
 
 
