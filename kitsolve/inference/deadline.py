@@ -24,10 +24,6 @@ class Plan:
     wanted: tuple[int, ...]
     costs_s: tuple[float, ...] = ()
 
-    def seconds(self, views: Sequence[int]) -> float:
-        """For an image with so many views by each member."""
-        return total_s(self.costs_s, views)
-
 
 def total_s(costs_s: Sequence[float], views: Sequence[int]) -> float:
     """Seconds of so many views by each member."""
@@ -55,7 +51,7 @@ def choose_views(
 
 def describe_plan(plan: Plan, *, images: int, left_s: float, devices: int, read_s: float = 0.0) -> str:
     """What is computed of so many images in the time that is left, and why not everything is, in words."""
-    needed = images * (read_s + plan.seconds(plan.wanted) / devices)
+    needed = images * (read_s + total_s(plan.costs_s, plan.wanted) / devices)
     words = f"plan: {images:,} images, reading and {sum(plan.wanted)} passes over each need {show_time(needed)}"
     words += f", {show_time(left_s)} are left" if left_s < math.inf else ""
     if plan.views == plan.wanted:

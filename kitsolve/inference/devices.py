@@ -40,12 +40,14 @@ def all_devices() -> list[torch.device]:
     return found or [torch.device("cpu")]
 
 
-def keep_memory() -> None:
-    """Let this process keep the memory of tensors that are freed, where its C library is glibc.
+def keep_memory(device: torch.device) -> None:
+    """Let this process keep the memory of tensors that are freed on the CPU, where its C library is glibc.
 
-    By default glibc gives it back and asks for it again with every tensor; on the CPU the page faults cost up to half
-    of the time (mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD).
+    By default glibc gives it back and asks for it again with every tensor; the page faults cost up to half of the time
+    (mallopt(3): M_TRIM_THRESHOLD, M_MMAP_THRESHOLD).
     """
+    if device.type != "cpu":
+        return
     with suppress(OSError, AttributeError):
         glibc = ctypes.CDLL("libc.so.6")
         glibc.mallopt(-1, 2**31 - 1)

@@ -169,8 +169,7 @@ class Ensemble:
 
 def load_ensemble(bundle: Bundle, folder: Path, device: torch.device) -> Ensemble:
     """The models of a bundle on a device; those that its memory does not hold together form groups."""
-    if device.type == "cpu":
-        keep_memory()
+    keep_memory(device)
     room = ROOM * free_memory(device)
     members: list[Member] = []
     sizes: list[int] = []

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
 from kitsolve.submission import guard
+from kitsolve.submission.kaggle_image import KaggleImage
 from kitsolve.workspace import read_csv
 
 PROBE = """\
@@ -45,12 +46,14 @@ for attempt in ATTEMPTS:
 MEASURE = """\
 import json, sitecustomize, sys
 versions = {"python": "%d.%d" % sys.version_info[:2]}
-for name in ("torch", "torchvision", "timm", "numpy", "pandas", "cv2", "PIL", "safetensors"):
+for name in MODULES:
     if name in sys.modules:
         versions[name] = sys.modules[name].__version__.partition("+")[0]
 print(json.dumps({"peak_gb": sitecustomize.peak_gb(), "versions": versions, **submission.attrs}))
 """
-"""Runs last: `sitecustomize` is the guard, the attributes are those of predict_bundle."""
+"""Runs last, MODULES being those whose version is known of Kaggle; `sitecustomize` is the guard, the attributes are
+those of predict_bundle.
+"""
 
 
 @dataclass(frozen=True)
@@ -75,11 +78,11 @@ class NotebookRun:
     measured: Measured
 
 
-def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, python: Path) -> NotebookRun:
+def run_notebook(notebook: Path, root: Path, *, title: str, image: KaggleImage, python: Path) -> NotebookRun:
     """Run a notebook with `root` in the place of /kaggle, and keep it as executed.ipynb.
 
     Args:
-        memory_gb: with more its process is killed.
+        image: with more memory than its machine has, the process is killed.
         python: the interpreter; its environment has ipykernel.
 
     Raises:
@@ -89,7 +92,8 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, py
     working.mkdir(parents=True)
     before = _fingerprint(root / "input")
     executed = nbformat.read(notebook, as_version=4)
-    executed.cells = [new_code_cell(PROBE, id="probe"), *executed.cells, new_code_cell(MEASURE, id="measure")]
+    measure = MEASURE.replace("MODULES", repr(list(image.versions)))
+    executed.cells = [new_code_cell(PROBE, id="probe"), *executed.cells, new_code_cell(measure, id="measure")]
     with tqdm(total=len(executed.cells), desc=title, unit="cell", leave=False, disable=None) as bar:
         client = NotebookClient(
             executed,
@@ -102,7 +106,7 @@ def run_notebook(notebook: Path, root: Path, *, title: str, memory_gb: float, py
         )
         try:
             with asyncio.Runner(loop_factory=InterruptibleLoop) as runner:
-                runner.run(_execute(client, _lonely_environment(root, memory_gb)))
+                runner.run(_execute(client, _lonely_environment(root, image.memory_gb)))
         except (CellExecutionError, DeadKernelError) as error:
             raise _explain(error, root) from error
         finally:

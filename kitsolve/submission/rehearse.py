@@ -97,13 +97,14 @@ def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None)
     interpreter = find_interpreter(python) if python else Path(sys.executable)
     place = workspace.rehearsal(slug, bundle.name)
     shutil.rmtree(place, ignore_errors=True)
-    run = partial(run_notebook, notebook, memory_gb=read_kaggle_image().memory_gb, python=interpreter)
+    image = read_kaggle_image()
+    run = partial(run_notebook, notebook, image=image, python=interpreter)
     started = time.perf_counter()
     mount_public(workspace, bundle, place / "public" / "input")
     public = run(place / "public", title="rehearsing: public test set")
     origins = mount_rerun(workspace, bundle, place / "rerun" / "input")
     rerun = run(place / "rerun", title="rehearsing: hidden test set")
-    checks = _check(workspace, bundle, public, rerun, origins)
+    checks = _check(workspace, bundle, public, rerun, origins, memory_gb=image.memory_gb)
     images = read_competition(workspace, slug).test.hidden or len(public.submission)
     measured = rerun.measured
     rehearsal = Rehearsal(
@@ -125,10 +126,16 @@ def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None)
 
 
 def _check(
-    workspace: Workspace, bundle: Bundle, public: NotebookRun, rerun: NotebookRun, origins: pd.DataFrame
+    workspace: Workspace,
+    bundle: Bundle,
+    public: NotebookRun,
+    rerun: NotebookRun,
+    origins: pd.DataFrame,
+    *,
+    memory_gb: float,
 ) -> dict[str, bool]:
     """Each check as a sentence, with its outcome."""
-    slug, memory_gb = bundle.competition, read_kaggle_image().memory_gb
+    slug = bundle.competition
     hidden = rerun.root / "input" / "competitions" / slug
     valid = is_valid(workspace.raw(slug), public.submission, bundle), is_valid(hidden, rerun.submission, bundle)
     ours = read_csv(predict(workspace, bundle))

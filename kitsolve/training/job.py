@@ -191,8 +191,7 @@ def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
     """
     with translated("take --device cpu or auto; `nvidia-smi` shows whether the driver sees a GPU."):
         chosen = choose_device(device)
-    if chosen.type == "cpu":
-        keep_memory()
+    keep_memory(chosen)
     rank, world = 0, 1
     if is_launched():
         chosen, rank, world = join_group(chosen.type)

@@ -161,15 +161,15 @@ def compare(folder: Path, given: argparse.Namespace) -> Iterator[str]:
 
 
 MEASURE = """\
-import resource, sys, time
+import sys, time
 started = time.monotonic()
 import kitsolve_inference as kitsolve
 from pathlib import Path
 bundle, data, output = map(Path, sys.argv[1:])
 done = kitsolve.predict_bundle(bundle, data, output, device=kitsolve.torch.device("cpu"))
-peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1]
 imported = time.monotonic() - started - done.attrs["start_s"] - done.attrs["image_s"] * (len(done) - 32)
-print(f"{int(peak) / 1e3:>8,.0f} MB at most, {imported:.1f} s to import, first predictions after another "
+from kitsolve.submission.guard import peak_gb
+print(f"{1000 * peak_gb():>8,.0f} MB at most, {imported:.1f} s to import, first predictions after another "
       f"{done.attrs['start_s']:.1f} s, then {1 / done.attrs['image_s']:,.1f} images a second")
 """
 

@@ -17,7 +17,7 @@ from kitsolve.submission.bundle import export_bundle, find_bundle
 from kitsolve.submission.execute import run_notebook
 from kitsolve.submission.kaggle_image import read_kaggle_image
 from kitsolve.submission.mount import mount_public, mount_rerun
-from kitsolve.submission.notebook import write_notebook
+from kitsolve.submission.notebook import PREVIEW, write_notebook
 from kitsolve.submission.rehearse import agrees, is_valid, rehearse, require_rehearsal
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
@@ -36,14 +36,20 @@ def copy(exported, tmp_path):
     return Workspace(tmp_path / "copy")
 
 
-def edit_notebook(workspace, bundle, old, new):
+def end_notebook_with(workspace, bundle, words):
+    """Let its last cell, the preview, do something else."""
     path = workspace.notebook("shades", bundle.name) / "shades.ipynb"
     notebook = nbformat.read(path, as_version=4)
-    edited = [cell for cell in notebook.cells if old in cell.source]
-    assert edited, old
-    for cell in edited:
-        cell.source = cell.source.replace(old, new)
+    assert notebook.cells[-1].source == PREVIEW
+    notebook.cells[-1].source = words
     nbformat.write(notebook, path)
+
+
+def rehearse_writing(workspace, bundle, submission):
+    """The rehearsal of a notebook that writes something else than it has predicted."""
+    words = f"{submission}.to_csv(KAGGLE / 'working' / 'submission.csv', index=False)"
+    end_notebook_with(workspace, bundle, words)
+    return rehearse(workspace, bundle)
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +80,14 @@ def test_it_says_with_which_versions_the_notebook_ran(rehearsed):
     assert rehearsal.versions.keys() == read_kaggle_image().versions.keys()
 
 
+def write_program(path, words):
+    path.write_text(f"#!/bin/sh\n{words}\n")
+    path.chmod(0o755)
+
+
 def test_another_interpreter_runs_the_notebook(copy, bundle, tmp_path, monkeypatch):
-    marker, python = tmp_path / "called", tmp_path / "python"
-    python.write_text(f'#!/bin/sh\necho "$@" >> {marker}\nexec {sys.executable} "$@"\n')
-    python.chmod(0o755)
+    marker = tmp_path / "called"
+    write_program(tmp_path / "python", f'echo "$@" >> {marker}\nexec {sys.executable} "$@"')
     monkeypatch.chdir(tmp_path)
     assert rehearse(copy, bundle, python="./python").passed
     assert marker.read_text().count("ipykernel_launcher") == 2
@@ -87,8 +97,7 @@ def test_another_interpreter_runs_the_notebook(copy, bundle, tmp_path, monkeypat
 def test_an_interpreter_that_cannot_run_a_notebook_is_refused_first(copy, bundle, tmp_path, words, problem):
     python = tmp_path / "python"
     if words:
-        python.write_text(f"#!/bin/sh\n{words}\n")
-        python.chmod(0o755)
+        write_program(python, words)
     with pytest.raises(KitsolveError, match=problem):
         rehearse(copy, bundle, python=str(python))
 
@@ -141,37 +150,29 @@ def test_the_raw_files_are_never_changed(rehearsed):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "problem"),
+    ("words", "problem"),
     [
-        ("submission.head(10)", "import kitsolve", "No module named 'kitsolve'"),
-        ("submission.head(10)", "(KAGGLE / 'x').touch()", "Read-only file system"),
-        ("submission.head(10)", "(input_dir / 'x').touch()", "Read-only file system"),
-        ("submission.head(10)", "(KAGGLE / 'working' / 'submission.csv').unlink()", "wrote no submission.csv"),
+        ("import kitsolve", "No module named 'kitsolve'"),
+        ("(KAGGLE / 'x').touch()", "Read-only file system"),
+        ("(input_dir / 'x').touch()", "Read-only file system"),
+        ("(KAGGLE / 'working' / 'submission.csv').unlink()", "wrote no submission.csv"),
     ],
 )
-def test_a_notebook_that_would_fail_on_kaggle_fails_here_with_its_reason(copy, bundle, old, new, problem):
-    edit_notebook(copy, bundle, old, new)
+def test_a_notebook_that_would_fail_on_kaggle_fails_here_with_its_reason(copy, bundle, words, problem):
+    end_notebook_with(copy, bundle, words)
     with pytest.raises(KitsolveError, match=problem) as caught:
         rehearse(copy, bundle)
     assert "executed.ipynb" in caught.value.hint
 
 
 def test_a_notebook_that_writes_another_submission_fails_the_checks(copy, bundle):
-    edit_notebook(
-        copy, bundle, "submission.head(10)",
-        "submission.assign(shade='grey').to_csv(KAGGLE / 'working' / 'submission.csv', index=False)",
-    )  # fmt: skip
-    rehearsal = rehearse(copy, bundle)
+    rehearsal = rehearse_writing(copy, bundle, "submission.assign(shade='grey')")
     assert not rehearsal.passed
     assert not rehearsal.checks["it equals that of `kitsolve predict`, but for rounding"]
 
 
 def test_a_notebook_that_leaves_rows_out_fails_the_checks(copy, bundle):
-    edit_notebook(
-        copy, bundle, "submission.head(10)",
-        "submission.head(3).to_csv(KAGGLE / 'working' / 'submission.csv', index=False)",
-    )  # fmt: skip
-    rehearsal = rehearse(copy, bundle)
+    rehearsal = rehearse_writing(copy, bundle, "submission.head(3)")
     assert [passed for check, passed in rehearsal.checks.items() if "passes every check" in check] == [False, False]
 
 
@@ -233,7 +234,8 @@ def test_a_notebook_may_compile(tmp_path):
     path = tmp_path / "notebook.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
     (tmp_path / "kaggle" / "input").mkdir(parents=True)
-    done = run_notebook(path, tmp_path / "kaggle", title="", memory_gb=30, python=Path(sys.executable))
+    image = read_kaggle_image()
+    done = run_notebook(path, tmp_path / "kaggle", title="", image=image, python=Path(sys.executable))
     assert done.submission.id.tolist() == ["a"]
 
 
