@@ -88,6 +88,16 @@ def write_shades(root: Path, *, train: int = 36, test: int = 7) -> Path:
     return raw
 
 
+def failed_rehearsal(checks, *, versions=None):
+    """A rehearsal with these checks, by name whether each was passed."""
+    from kitsolve.submission.rehearse import Rehearsal
+
+    return Rehearsal(
+        passed=False, checks=checks, seconds=1.0, peak_gb=0.5, start_s=2.0, image_s=0.1, full_images=15_000,
+        full_s=1502.0, versions=versions or {}, subject="",
+    )  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
     """The longest tests start first; those of `fake` are marked; those marked `gpu` are skipped where there is none."""
     items.sort(key=lambda item: "slow" not in item.keywords)

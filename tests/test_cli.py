@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import write_shades
+from conftest import failed_rehearsal, write_shades
 from typer.testing import CliRunner
 
 from kitsolve import cli
@@ -216,20 +216,7 @@ def test_a_dry_run_prints_what_would_be_sent(shop):
 
 
 def test_a_rehearsal_that_fails_exits_with_1(monkeypatch, exported):
-    from kitsolve.submission.rehearse import Rehearsal
-
-    failed = Rehearsal(
-        False,
-        {"one thing": True, "another thing": False},
-        1.0,
-        0.5,
-        2.0,
-        0.1,
-        15_000,
-        1502.0,
-        {"torch": "2.6.0"},
-        subject="",
-    )
+    failed = failed_rehearsal({"one thing": True, "another thing": False}, versions={"torch": "2.6.0"})
     monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", lambda *_, **__: failed)
     result = call(exported.root, "rehearse", "shades")
     assert result.exit_code == 1
@@ -341,7 +328,6 @@ def test_ctrl_c_ends_a_rehearsal_and_its_notebook(exported, tmp_path):
     rehearsal = subprocess.Popen(
         [sys.executable, "-m", "kitsolve.cli", "--root", str(root), "rehearse", "shades"],
         cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     while not list(root.glob("workspace/rehearsals/shades/*/public/working/kitsolve_inference.py")):
         assert rehearsal.poll() is None

@@ -4,7 +4,7 @@ import shutil
 
 import pandas as pd
 import pytest
-from conftest import submit_and_kill
+from conftest import failed_rehearsal, submit_and_kill
 from fake_kaggle import error
 
 from kitsolve.errors import KitsolveError
@@ -106,13 +106,11 @@ def test_a_dry_run_shows_files_metadata_and_allowance_and_sends_nothing(shop):
 
 def test_only_a_bundle_that_was_rehearsed_is_sent(shop, monkeypatch):
     workspace, fake = shop
-    from kitsolve.submission.rehearse import Rehearsal
-
     rehearsed = []
 
     def fail(*_):
         rehearsed.append(1)
-        return Rehearsal(False, {"it predicts the same": False}, 1.0, 0.5, 2.0, 0.1, 10, 3.0, {}, subject="")
+        return failed_rehearsal({"it predicts the same": False})
 
     monkeypatch.setattr("kitsolve.submission.rehearse.rehearse", fail)
     hand_in(workspace)
