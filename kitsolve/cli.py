@@ -9,6 +9,7 @@ import json
 import shlex
 import sys
 import traceback
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -144,7 +145,7 @@ def fetch(
 
     done = fetch_step(context.obj, slug, source=source, keep_archive=keep_archive, force=force)
     text = f"{done.train_rows:,} train and {done.test_rows:,} test images in {done.raw}, {done.folds} folds"
-    _print(asdict(done), text, as_json)
+    _print(asdict(done), text, as_json, notices=done.notices)
 
 
 @app.command()
@@ -513,8 +514,10 @@ def _has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _print(values: dict[str, Any], text: str, as_json: bool) -> None:
-    """The result goes to stdout: as text, or as one JSON object."""
+def _print(values: dict[str, Any], text: str, as_json: bool, *, notices: Sequence[str] = ()) -> None:
+    """The result goes to stdout, as text or as one JSON object; what the user should know beside it to stderr."""
+    for notice in notices:
+        typer.echo(f"note: {notice}", err=True)
     typer.echo(json.dumps(values, default=str) if as_json else text)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import ModuleType
 
@@ -24,12 +24,16 @@ from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_
 
 @dataclass(frozen=True)
 class Fetched:
-    """What lies on the disk now: the raw folder, the number of rows of both splits, the number of folds."""
+    """What lies on the disk now: the raw folder, the number of rows of both splits, the number of folds.
+
+    `notices`: what a user should know about the data before training, a sentence each.
+    """
 
     raw: str
     train_rows: int
     test_rows: int
     folds: int
+    notices: list[str] = field(default_factory=list)
 
 
 def fetch(
@@ -52,7 +56,7 @@ def fetch(
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
     facts = competition.for_training().model_dump(mode="json")
     if marker.is_file() and (done := read_json(marker))["facts"] == facts:
-        return Fetched(**done["fetched"])
+        return Fetched(**{**done["fetched"], "raw": str(workspace.raw(slug))})  # the root may have been moved
     fetched, report = _write_tables(workspace, competition)
     write_json(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report)})
     return fetched
@@ -142,7 +146,8 @@ def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetch
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
-    fetched = Fetched(raw=str(raw), train_rows=len(train), test_rows=len(test), folds=competition.folds.count)
+    notices: list[str] = []
+    fetched = Fetched(str(raw), len(train), len(test), competition.folds.count, notices)
     return fetched, report
 
 

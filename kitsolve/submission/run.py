@@ -40,6 +40,8 @@ def run_all(workspace: Workspace, wanted: Wanted, machine: Machine, *, force: bo
     slug = wanted.slug
     _announce("1/4 fetch")
     fetched = fetch(workspace, slug, force=force)
+    for notice in fetched.notices:
+        _announce(f"note: {notice}")
     run = open_run(workspace, wanted, reuse_finished=True, force=force)
     _announce(f"2/4 train {fetched.folds} folds on {fetched.train_rows:,} images: {run.folder}")
     cv = train_folds(workspace, run, [], machine)

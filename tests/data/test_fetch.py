@@ -95,3 +95,8 @@ def test_digits_look_like_a_kaggle_competition(tmp_path):
     assert set(sample.digit) == {0}
     share = read_csv(raw / "train.csv").digit.value_counts(normalize=True)
     assert (share - answers.digit.astype(str).value_counts(normalize=True)).abs().max() < 0.01
+
+
+def test_a_finished_fetch_of_a_root_that_was_moved_says_where_the_files_are_now(fetched, tmp_path):
+    moved = Workspace(fetched.root.rename(tmp_path.with_name("moved")))
+    assert fetch(moved, "shades").raw == str(moved.raw("shades"))
