@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import shutil
 from dataclasses import dataclass
 from importlib.metadata import version
 
 from kitsolve.errors import KitsolveError
-from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16
+from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16, usable_cores
 from kitsolve.kaggle import connect
 from kitsolve.remote import Account
 from kitsolve.workspace import Workspace
@@ -42,7 +41,7 @@ def diagnose(workspace: Workspace) -> Diagnosis:
         versions={package: version(package) for package in PACKAGES},
         device=str(device),
         precision=str(choose_dtype("auto", device.type, has_bfloat16=has_bfloat16(device))).removeprefix("torch."),
-        cores=os.cpu_count() or 1,
+        cores=usable_cores(),
         folder=str(workspace.root),
         free_gb=round(shutil.disk_usage(workspace.root).free / 1e9, 1),
         account=account,

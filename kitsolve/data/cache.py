@@ -25,6 +25,7 @@ from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.devices import decoding_threads
 from kitsolve.inference.images import read_image, scale_image
 from kitsolve.workspace import Workspace, locked, read_json, write_json, write_whole
 
@@ -206,6 +207,6 @@ def _encode_all(format: str, images: ScaledImages) -> Iterator[tuple[np.ndarray,
             stored = np.asarray(cv2.imencode(suffix, colour, options)[1])
         return stored, *image.shape[:2]
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         for start in range(0, len(images.paths), AHEAD):
             yield from pool.map(encode, range(start, min(start + AHEAD, len(images.paths))))

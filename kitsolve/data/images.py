@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from tqdm import tqdm
 
 from kitsolve.data.duplicates import hash_image
 from kitsolve.errors import KitsolveError
+from kitsolve.inference.devices import decoding_threads
 from kitsolve.inference.images import read_image
 
 SHOWN = 10
@@ -43,7 +43,7 @@ def check_images(
             return str(error)
         return hash_image(image) if numbered[0] < hashed else None
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(decoding_threads()) as pool:
         looks = pool.map(look, enumerate(paths))
         seen = list(tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None))
     problems = [found for found in seen if isinstance(found, str)]

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import ctypes
 import math
+import os
+import re
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 
 import torch
+
+DECODING_BYTES = 1 << 29
+"""Memory that a thread may need to decode an image: about six times the pixels of 27 megapixels."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -52,6 +59,66 @@ def keep_memory(device: torch.device) -> None:
         glibc = ctypes.CDLL("libc.so.6")
         glibc.mallopt(-1, 2**31 - 1)
         glibc.mallopt(-3, 2**30)
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use at once: the least of the machine's, its affinity and its cgroups' quotas.
+
+    A container sees all cores of its machine, whatever share of their time it was granted.
+    """
+    cores = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        cores = min(cores, len(os.sched_getaffinity(0)))
+    return max(1, min([cores, *map(math.ceil, cpu_quotas(Path("/")))]))
+
+
+def cpu_quotas(root: Path) -> Iterator[float]:
+    """The quotas of this process's cgroups and all that they lie in, in cores; `root` is "/" but in tests.
+
+    cgroup v2 has "quota period" or "max" in cpu.max, v1 two files, with -1 for no limit. Inside of a container the
+    cgroup's path is often that outside of it: then only the files at the top are there.
+    """
+    for line in _read_text(root / "proc/self/cgroup").splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number != "0" and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("" if number == "0" else "cpu")
+        for place in (top / path.strip("/"), *(top / path.strip("/")).parents):
+            if place.is_relative_to(top):
+                files = ("cpu.max",) if number == "0" else ("cpu.cfs_quota_us", "cpu.cfs_period_us")
+                yield from _parse_quota(" ".join(_read_text(place / name) for name in files))
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+def _parse_quota(text: str) -> Iterator[float]:
+    """Cores of "QUOTA PERIOD"; nothing where there is no limit."""
+    found = re.fullmatch(r"\s*(\d+)\s+(\d+)\s*", text)
+    if found and int(found[1]) > 0 and int(found[2]) > 0:
+        yield int(found[1]) / int(found[2])
+
+
+def decoding_threads() -> int:
+    """Threads that decode images at once: one a core, fewer where the free memory would not suffice for all."""
+    found = re.search(r"MemAvailable:\s*(\d+) kB", _read_text(Path("/proc/meminfo")))
+    free = int(found[1]) * 1024 if found else math.inf
+    return int(max(1, min(usable_cores(), free // DECODING_BYTES)))
+
+
+def limit_threads(processes: int = 1) -> None:
+    """Let torch compute with no more threads than this process may use cores: it counts the cores of the machine.
+
+    Args:
+        processes: how many share the cores.
+    """
+    cores = max(1, usable_cores() // processes)
+    if torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
 
 
 def free_memory(device: torch.device) -> float:

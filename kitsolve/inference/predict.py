@@ -21,7 +21,7 @@ import torch
 from kitsolve.inference.bundle import Bundle, check_files, read_bundle
 from kitsolve.inference.deadline import Progress, Rescue
 from kitsolve.inference.decode import FORMS, decode
-from kitsolve.inference.devices import all_devices, choose_device
+from kitsolve.inference.devices import all_devices, choose_device, decoding_threads, limit_threads
 from kitsolve.inference.ensemble import load_ensemble
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.submission import check_submission, make_submission, write_submission
@@ -104,6 +104,7 @@ def predict_bundle(
     if rescue is not None:
         nothing = np.repeat(rescue.prior[None], len(sample), axis=0)
         _submit([nothing], sample, bundle, bundle_dir, output)
+    limit_threads()
     devices = [device] if device else all_devices()
     ensembles = [load_ensemble(bundle, bundle_dir, place) for place in devices]
     if lenient:
@@ -120,7 +121,7 @@ def predict_bundle(
             ensembles,
             find_images(input_dir, paths, bundle.archives, Path(scratch), test=bundle.test),
             features=encode_features(rows, bundle.features) if bundle.features else None,
-            workers=os.cpu_count() or 1,
+            workers=decoding_threads(),
             report=count,
             rescue=rescue,
         )

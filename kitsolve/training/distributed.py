@@ -25,6 +25,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.oof import Outputs
+from kitsolve.inference.devices import usable_cores
 
 Value = TypeVar("Value")
 WAIT = timedelta(hours=2)
@@ -52,7 +53,7 @@ class Machine:
 def launch(processes: int, words: Sequence[str]) -> int:
     """Run `kitsolve WORDS` in so many processes, one a GPU; gives the exit code."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, usable_cores() // processes)
     environment = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     # In a session of its own Ctrl-C does not reach it: torchrun would pass it on a second time, as another signal.
     # The dashes: else torchrun would take --run for an abbreviation of an option of its own.

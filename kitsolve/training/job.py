@@ -24,7 +24,14 @@ from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.evaluation.score import read_subject
 from kitsolve.inference.bundle import Architecture, ModelSpec, Preprocessing
-from kitsolve.inference.devices import choose_device, choose_dtype, has_bfloat16, keep_memory
+from kitsolve.inference.devices import (
+    choose_device,
+    choose_dtype,
+    has_bfloat16,
+    keep_memory,
+    limit_threads,
+    usable_cores,
+)
 from kitsolve.inference.testset import encode_features
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import find_architecture, find_preprocessing
@@ -195,7 +202,8 @@ def choose_machine(device: str = "auto", workers: int | None = None) -> Machine:
     rank, world = 0, 1
     if is_launched():
         chosen, rank, world = join_group(chosen.type)
-    cores = (os.cpu_count() or 1) // world
+    limit_threads(world)
+    cores = usable_cores() // world
     return Machine(chosen, choose_workers(chosen.type, cores) if workers is None else workers, rank, world)
 
 

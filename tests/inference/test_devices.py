@@ -1,9 +1,19 @@
+import os
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from kitsolve.inference.devices import all_devices, choose_dtype, has_bfloat16
+from kitsolve.inference import devices
+from kitsolve.inference.devices import (
+    all_devices,
+    choose_dtype,
+    cpu_quotas,
+    decoding_threads,
+    has_bfloat16,
+    limit_threads,
+    usable_cores,
+)
 
 
 @pytest.mark.parametrize(
@@ -31,3 +41,71 @@ def test_a_device_that_cannot_compute_is_left_out_with_a_warning(monkeypatch, ca
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert all_devices() == [torch.device("cpu")]
     assert "device cuda:0 cannot be used here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("affinity", "quotas", "cores"),
+    [({0, 1}, [], 2), (set(range(64)), [2.0], 2), (set(range(64)), [8.0, 1.5], 2), ({0}, [0.1], 1), ({0}, [9.0], 1)],
+)
+def test_usable_cores_are_the_least_of_machine_affinity_and_quotas(monkeypatch, affinity, quotas, cores):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: affinity, raising=False)
+    monkeypatch.setattr(devices, "cpu_quotas", lambda _: iter(quotas))
+    assert usable_cores() == cores
+
+
+@pytest.mark.parametrize(
+    ("files", "quotas"),
+    [
+        ({}, []),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "max 100000\n"}, []),
+        ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}, [1.5]),
+        (
+            {
+                "proc/self/cgroup": "0::/user.slice/job\n",
+                "sys/fs/cgroup/user.slice/job/cpu.max": "max 100000\n",
+                "sys/fs/cgroup/user.slice/cpu.max": "400000 100000\n",
+            },
+            [4.0],
+        ),
+        (  # v1 in a container: the path is that outside of it
+            {
+                "proc/self/cgroup": "5:cpuset:/\n3:cpu,cpuacct:/docker/1f\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "200000\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            [2.0],
+        ),
+        (
+            {
+                "proc/self/cgroup": "3:cpu:/\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n",
+                "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            [],
+        ),
+    ],
+)
+def test_the_quotas_of_both_kinds_of_cgroups_are_read(tmp_path, files, quotas):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert list(cpu_quotas(tmp_path)) == quotas
+
+
+def test_fewer_images_are_decoded_at_once_where_the_memory_is_short(monkeypatch):
+    monkeypatch.setattr(devices, "usable_cores", lambda: 64)
+    monkeypatch.setattr(devices, "_read_text", lambda _: "MemTotal: 9 kB\nMemAvailable:    4194304 kB\n")
+    assert decoding_threads() == 8
+    monkeypatch.setattr(devices, "_read_text", lambda _: "")  # not Linux
+    assert decoding_threads() == 64
+
+
+@pytest.mark.parametrize(("before", "after"), [(64, 4), (2, 2)])
+def test_torch_gets_no_more_threads_than_the_cores_that_are_granted(monkeypatch, before, after):
+    given = [before]
+    monkeypatch.setattr(devices, "usable_cores", lambda: 8)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: given[-1])
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    limit_threads(processes=2)
+    assert given[-1] == after
