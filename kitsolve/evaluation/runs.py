@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from tqdm import tqdm
@@ -20,7 +20,10 @@ from tqdm import tqdm
 from kitsolve.config import Competition, read_competition
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.recipe import Recipe, read_recipe
-from kitsolve.workspace import Workspace, read_json, write_json
+from kitsolve.workspace import Workspace, read_csv, read_json, write_bytes, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 ALL = -1
 """The fold that trains on all rows and validates none."""
@@ -143,12 +146,35 @@ def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     return "train.csv, folds.csv or pseudo-labels"
 
 
-def record_run(run: Run) -> None:
-    """Write run.json where the folder does not hold this very run; what another run of that name left there goes."""
+def record_run(workspace: Workspace, run: Run) -> None:
+    """Write run.json where the folder does not hold this very run; what another run of that name left there goes.
+
+    The folds that it is made with stay with it: folds.csv of the tables may become another.
+    """
     if (run.folder / "run.json").is_file() and read_run(run.folder).started == run.started:
         return
     shutil.rmtree(run.folder, ignore_errors=True)
+    write_bytes(run.folder / "folds.csv", (workspace.tables(run.competition.slug) / "folds.csv").read_bytes())
     write_json(run.folder / "run.json", _run_values(run))
+
+
+def folds_of(run: Run) -> pd.Series:
+    """The fold in which each image was validated when the run was made: int, by image_id.
+
+    A run of an older version has kept no folds.csv: then only the images of its finished folds are known.
+    """
+    import pandas as pd  # lazy: `kitsolve runs` shall be quick
+
+    path = run.folder / "folds.csv"
+    if path.is_file():
+        table = read_csv(path)
+        return pd.Series(table.fold.astype(int).to_numpy(), index=pd.Index(table.image_id), name="fold")
+    parts = [pd.Series(dtype=int, index=pd.Index([], dtype=str, name="image_id"))]
+    for folder in sorted(run.folder.glob("fold_[0-9]*")):
+        if (folder / "fold.json").is_file():
+            ids = pd.read_csv(folder / "oof.csv", usecols=["image_id"], dtype=str, keep_default_na=False).image_id
+            parts.append(pd.Series(int(folder.name.removeprefix("fold_")), index=pd.Index(ids.unique())))
+    return pd.concat(parts).astype(int).rename_axis("image_id").rename("fold")
 
 
 def _run_values(run: Run) -> dict[str, Any]:

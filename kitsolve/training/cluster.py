@@ -47,7 +47,7 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
         return score_run(workspace, run)
     plan = settle_fold(workspace, run, labelled, wanted[0], machine=Machine(torch.device("cpu"), 0))
     build_backbone(run.recipe, plan.architecture)  # a mistake shows here, not on every machine
-    record_run(run)
+    record_run(workspace, run)
     write_settled(run, plan.settled)
     _connect(ray, address)
     try:
@@ -106,7 +106,7 @@ def _result(ray: Any, reference: Any, fold: int) -> dict[str, bytes]:  # noqa: A
 def _train_elsewhere(root: str, run: Run, fold: int, settled: Settled, workers: int | None) -> dict[str, bytes]:
     """Train one fold on the machine where this runs; gives the fold's files but its checkpoint."""
     workspace = Workspace(Path(root))
-    record_run(run)
+    record_run(workspace, run)
     write_settled(run, settled)
     if not run.fold_is_done(fold):
         train_folds(workspace, run, [fold], choose_machine("auto", workers))

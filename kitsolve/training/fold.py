@@ -94,7 +94,7 @@ def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> 
     started = time.perf_counter()
     state = start_training(job)
     if job.machine.leads:
-        record_run(job.run)
+        record_run(workspace, job.run)
         write_settled(job.run, job.settled)
     share(lambda: None, job.machine)  # the others wait
     load_last(state, job.folder / "last.pt", job.machine)

@@ -368,7 +368,7 @@ def test_sparse_correlation_is_over_the_places_where_a_run_has_a_number():
 def write_run(workspace, name, *, skill, folds=(0, 1)):
     """A run of `shades` with these folds, whose outputs are of so much skill."""
     run = open_run(workspace, Wanted("shades", run_name=name))
-    record_run(run)
+    record_run(workspace, run)
     train = read_train_table(workspace, "shades")
     for fold in folds:
         rows = train[train.fold == fold]

@@ -1,7 +1,21 @@
+import shutil
+from dataclasses import replace
+
 import pytest
 
+from kitsolve.data.fetch import read_train_table
+from kitsolve.data.splits import rewrite_folds
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.runs import Wanted, find_run, list_runs, open_run, read_run, record_run, summarise_run
+from kitsolve.evaluation.runs import (
+    Wanted,
+    find_run,
+    folds_of,
+    list_runs,
+    open_run,
+    read_run,
+    record_run,
+    summarise_run,
+)
 from kitsolve.recipe import read_recipe
 from kitsolve.workspace import read_json, write_json
 
@@ -9,7 +23,7 @@ from kitsolve.workspace import read_json, write_json
 def start(workspace, *overrides, name=None):
     """A new run that is on disk."""
     run = open_run(workspace, Wanted("shades", overrides=overrides, run_name=name))
-    record_run(run)
+    record_run(workspace, run)
     return run
 
 
@@ -63,7 +77,7 @@ def test_force_starts_anew(fetched):
     (run.folder / "mark").touch()
     again = open_run(fetched, Wanted("shades", run_name="first"), force=True)
     assert (run.folder / "mark").exists()
-    record_run(again)
+    record_run(fetched, again)
     assert not (run.folder / "mark").exists()
     assert read_run(run.folder) == again
 
@@ -71,7 +85,7 @@ def test_force_starts_anew(fetched):
 def test_a_run_that_is_recorded_again_keeps_its_files(fetched):
     run = start(fetched, name="first")
     (run.folder / "mark").touch()
-    record_run(read_run(run.folder))
+    record_run(fetched, read_run(run.folder))
     assert (run.folder / "mark").exists()
 
 
@@ -134,3 +148,19 @@ def test_a_run_is_summarised_in_one_line(trained):
     assert (line["run"], line["folds"], line["metric"]) == ("first", "2/2", "accuracy")
     assert line["cv"] == read_json(trained.runs("shades") / "first" / "score.json")["pooled"]
     assert line["backbone"] == read_recipe(trained, "shades", "baseline").backbone
+
+
+def test_a_run_keeps_the_folds_it_was_made_with(fetched):
+    run, before = start(fetched, name="first"), read_train_table(fetched, "shades")
+    rewrite_folds(fetched, "shades", {"seed": 7})
+    assert folds_of(run).to_dict() == dict(zip(before.image_id, before.fold, strict=True))
+
+
+def test_a_run_of_an_older_version_knows_the_folds_of_its_finished_folds(trained, tmp_path):
+    run = find_run(trained, "shades")
+    old = replace(run, folder=tmp_path / "old")
+    shutil.copytree(run.folder, old.folder)
+    (old.folder / "folds.csv").unlink()
+    assert folds_of(old).to_dict() == folds_of(run).to_dict()
+    (old.fold(1) / "fold.json").unlink()
+    assert set(folds_of(old)) == {0}

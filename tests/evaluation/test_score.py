@@ -26,7 +26,7 @@ def predict_fold(workspace, run, fold, *, right):
 
 def start(workspace, name):
     run = open_run(workspace, Wanted("shades", run_name=name))
-    record_run(run)
+    record_run(workspace, run)
     return run
 
 

@@ -48,7 +48,7 @@ def make_outputs(targets, rng, *, skill):
 def write_run(workspace, slug, *, name="made-up", skill=1.5, seed=0, done=None, overrides=()):
     """A run whose folds are `done`, all where it is None."""
     run = open_run(workspace, Wanted(slug, run_name=name, overrides=tuple(overrides)))
-    record_run(run)
+    record_run(workspace, run)
     labelled, rng = read_labelled(workspace, run.competition), np.random.default_rng(seed)
     targets, features = labelled.targets, labelled.features
     outputs = make_outputs(targets, rng, skill=skill)

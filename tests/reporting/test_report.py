@@ -113,7 +113,7 @@ def write_run_begun(workspace):
     from kitsolve.evaluation.runs import Wanted, open_run, record_run
 
     run = open_run(workspace, Wanted(MANY, run_name="empty"))
-    record_run(run)
+    record_run(workspace, run)
     return run
 
 
