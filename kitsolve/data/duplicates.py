@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import combinations
 from typing import Any
 
@@ -48,20 +49,32 @@ def group_duplicates(hashes: NDArray[np.uint64], *, distance: int = 3) -> NDArra
         hashes: (rows,) of `hash_image`.
     """
     codes, unique = pd.factorize(hashes)
+    pairs = np.concatenate(list(iter_near_pairs(unique, distance)), axis=1)
+    return connect(len(unique), pairs)[codes]
+
+
+def iter_near_pairs(
+    hashes: NDArray[np.uint64], distance: int, *, max_steps: int | None = None
+) -> Iterator[NDArray[np.int64]]:
+    """(2, pairs) of hashes, all different, that differ in at most `distance` bits; a pair may come several times.
+
+    Args:
+        max_steps: with how many others a hash that shares half of its bits with many is compared; None: with all.
+    """
     # Of distance + 3 bands of bits at most `distance` can differ, so 3 are equal (Manku, Jain and Das Sarma 2007). Of 4
     # bands one would do, but many images share 16 bits and few share 32.
     bands = np.array_split(np.arange(BITS, dtype=np.uint64), distance + SPARE_BANDS)
     masks = [np.bitwise_or.reduce(np.uint64(1) << band) for band in bands]
-    pairs = [_near_pairs(unique, np.bitwise_or.reduce(chosen), distance) for chosen in combinations(masks, SPARE_BANDS)]
-    return _first_come(_connect(len(unique), np.concatenate(pairs, axis=1))[codes])
+    for chosen in combinations(masks, SPARE_BANDS):
+        yield _near_pairs(hashes, np.bitwise_or.reduce(chosen), distance, max_steps)
 
 
-def _near_pairs(hashes: NDArray[np.uint64], mask: np.uint64, distance: int) -> NDArray[np.int64]:
+def _near_pairs(hashes: NDArray[np.uint64], mask: np.uint64, distance: int, max_steps: int | None) -> NDArray[np.int64]:
     """(2, pairs) the hashes that are equal under the mask and differ in at most `distance` bits."""
     order = np.argsort(hashes & mask)
     hashes, found = hashes[order], [np.empty((2, 0), dtype=np.int64)]
     first, step = np.arange(len(hashes)), 0
-    while len(first):
+    while len(first) and step != max_steps:
         step += 1
         first = first[: np.searchsorted(first, len(hashes) - step)]
         differing = hashes[first] ^ hashes[first + step]
@@ -91,13 +104,13 @@ def merge_groups(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.int64]:
     left, right = _first_come(one), _first_come(other)
     nodes = int(left.max(initial=-1)) + 1
     pairs = np.stack([left, nodes + right])
-    return _first_come(_connect(nodes + int(right.max(initial=-1)) + 1, pairs)[left])
+    return _first_come(connect(nodes + int(right.max(initial=-1)) + 1, pairs)[left])
 
 
-def _connect(nodes: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
-    """(nodes,) the connected component of each."""
+def connect(nodes: int, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(nodes,) the connected component of each, 0, 1, … in the order of their first nodes."""
     edges = sparse.coo_array((np.ones(pairs.shape[1], dtype=np.bool_), tuple(pairs)), shape=(nodes, nodes))
-    return np.asarray(connected_components(edges, directed=False)[1], dtype=np.int64)
+    return _first_come(connected_components(edges, directed=False)[1])
 
 
 def _first_come(labels: NDArray[Any]) -> NDArray[np.int64]:

@@ -15,6 +15,7 @@ from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, 
 from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
+from kitsolve.data.signatures import write_signatures
 from kitsolve.data.splits import split_rows
 from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
@@ -138,14 +139,14 @@ def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetch
     train, test = make_train_table(raw, competition), make_test_table(raw, competition)
     targets = encode_targets(train, competition, raw)
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
-    hashed = len(train) if competition.folds.duplicates == "group" else 0
-    channels = competition.image.channels
     paths = [*train.path, *test.path]
-    hashes = check_images(raw, paths, slug=competition.slug, channels=channels, hashed=hashed)
+    signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
+    hashes = signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
     folds, report = split_rows(train, targets, competition, hashes=hashes)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
+    write_signatures(tables, paths, signatures)
     notices: list[str] = []
     fetched = Fetched(str(raw), len(train), len(test), competition.folds.count, notices)
     return fetched, report

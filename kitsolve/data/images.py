@@ -7,11 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kitsolve.data.duplicates import hash_image
+from kitsolve.data.signatures import Signature, Signatures, sign_image
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import decoding_threads
 from kitsolve.inference.images import read_image
@@ -19,29 +17,27 @@ from kitsolve.inference.images import read_image
 SHOWN = 10
 
 
-def check_images(
-    raw: Path, paths: Sequence[str], *, slug: str, channels: int = 3, hashed: int = 0
-) -> NDArray[np.uint64] | None:
+def check_images(raw: Path, paths: Sequence[str], *, slug: str, channels: int = 3, hashed: int = 0) -> Signatures:
     """Decode all images, in parallel.
 
     Args:
-        hashed: of how many images, from the first, the perceptual hash is wanted.
+        hashed: of how many images, from the first, the signature is wanted.
 
     Returns:
-        (hashed,) hashes; None where none is wanted.
+        The signatures of these.
 
     Raises:
         KitsolveError: lists the first images that are missing, empty or damaged, and counts them all.
     """
     cv2.setNumThreads(0)  # our threads already keep the cores busy
 
-    def look(numbered: tuple[int, str]) -> str | np.uint64 | None:
-        """What is wrong with an image, else its hash where it is wanted."""
+    def look(numbered: tuple[int, str]) -> str | Signature | None:
+        """What is wrong with an image, else its signature where it is wanted."""
         try:
             image = read_image(raw / numbered[1], channels)
         except ValueError as error:
             return str(error)
-        return hash_image(image) if numbered[0] < hashed else None
+        return sign_image(image) if numbered[0] < hashed else None
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
         looks = pool.map(look, enumerate(paths))
@@ -49,7 +45,7 @@ def check_images(
     problems = [found for found in seen if isinstance(found, str)]
     if problems:
         raise _cannot_be_used(problems, len(paths), slug)
-    return np.array(seen[:hashed], dtype=np.uint64) if hashed else None
+    return Signatures.of([found for found in seen[:hashed] if isinstance(found, tuple)])
 
 
 def _cannot_be_used(problems: list[str], count: int, slug: str) -> KitsolveError:

@@ -13,6 +13,7 @@ from kitsolve.config import Competition, check_facts, read_competition
 from kitsolve.data.duplicates import group_duplicates, merge_groups
 from kitsolve.data.folds import FoldReport, describe_folds, make_folds
 from kitsolve.data.images import check_images
+from kitsolve.data.signatures import Signatures, read_signatures
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
@@ -55,10 +56,18 @@ def hash_train_images(workspace: Workspace, competition: Competition, train: pd.
     """The perceptual hash of every train image, where the facts keep near-duplicates together."""
     if competition.folds.duplicates != "group":
         return None
-    raw = workspace.raw(competition.slug)
-    return check_images(
-        raw, train.path.tolist(), slug=competition.slug, channels=competition.image.channels, hashed=len(train)
-    )
+    return read_train_signatures(workspace, competition, train).hashes
+
+
+def read_train_signatures(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> Signatures:
+    """The signature of every train image, as `fetch` has kept it; else all images are decoded."""
+    tables, paths = workspace.tables(competition.slug), train.path.tolist()
+    test = read_csv(tables / "test.csv").path.tolist()
+    kept = read_signatures(tables, [*paths, *test])
+    if kept is not None:
+        return kept[: len(paths)]
+    raw, channels = workspace.raw(competition.slug), competition.image.channels
+    return check_images(raw, paths, slug=competition.slug, channels=channels, hashed=len(paths))
 
 
 def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, group: str | None = None) -> FoldReport:

@@ -97,8 +97,8 @@ def read_hashes(workspace: Workspace, images: Images) -> NDArray[np.uint64] | No
             return np.array([int(text, 16) for text in known.hash], dtype=np.uint64)
     if len(images.paths) > MOST_IMAGES:
         return None
-    hashes = check_images(workspace.raw(slug), images.paths, slug=slug, channels=channels, hashed=len(images.paths))
-    assert hashes is not None
+    found = check_images(workspace.raw(slug), images.paths, slug=slug, channels=channels, hashed=len(images.paths))
+    hashes = found.hashes
     write_csv(file, pd.DataFrame({"path": images.paths, "hash": [f"{int(value):016x}" for value in hashes]}))
     return hashes
 

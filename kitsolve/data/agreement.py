@@ -1,0 +1,170 @@
+"""How much rows of one group share their label, beside what chance would give."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.stats import rankdata
+
+MIN_ROWS = 4
+"""Of fewer rows the variance of a permutation is not defined."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Labels of the rows of one group against those of any two rows.
+
+    `within` and `chance`: the share of pairs with the same label, of classes; None of values and of label sets.
+    `excess`: 0 where groups say nothing of the label, 1 where all rows of a group have the same one: Cohen's kappa of
+    classes, the intraclass correlation of values. `z`: by how many standard deviations of a random permutation it is
+    greater than 0. `rows`: those that share their group with another one; `groups`: what they are in.
+    """
+
+    excess: float
+    z: float
+    rows: int
+    groups: int
+    within: float | None = None
+    chance: float | None = None
+
+
+def encode_labels(values: NDArray[Any]) -> sparse.csr_array:
+    """(rows, columns) numbers whose squared distance says how different two rows' labels are.
+
+    Args:
+        values: (rows,) classes of any kind, one-hot then; (rows,) floats, ranked, since one odd value would else be all
+            that counts; (rows, labels) numbers, which stay.
+    """
+    if values.ndim == 2:
+        return sparse.csr_array(values, dtype=np.float64)
+    rows = len(values)
+    if np.issubdtype(values.dtype, np.floating):
+        return sparse.csr_array((rankdata(values) / max(1, rows))[:, None])
+    classes, codes = np.unique(values, return_inverse=True)
+    shape = (rows, len(classes))
+    return sparse.csr_array((np.ones(rows), (np.arange(rows), codes)), shape=shape)
+
+
+def measure_agreement(groups: NDArray[np.int64], labels: sparse.csr_array, *, classes: bool) -> Agreement | None:
+    """The agreement of the rows of equal groups; None where no row has another one of its group.
+
+    Every row counts once, whatever the size of its group: it is compared with the mean of the others.
+
+    Args:
+        groups: (rows,) at least 0; a row of a negative one is in no group, and counts only among all rows.
+        labels: of `encode_labels`.
+        classes: whether a row has one class.
+    """
+    rows = len(groups)
+    grouped = _keep_groups(groups)
+    if rows < MIN_ROWS or not (grouped >= 0).any():
+        return None
+    sizes = np.bincount(grouped[grouped >= 0])
+    spread = _Spread.of(labels)
+    if spread.mean <= 0:
+        return None  # all rows have one label
+    mean = _mean_within(grouped, sizes, labels)
+    deviation = math.sqrt(max(_variance(sizes, spread), 0.0)) / sizes.sum()
+    excess = 1 - mean / spread.mean
+    z = (spread.mean - mean) / deviation if deviation > 0 else 0.0
+    within, chance = (1 - mean / 2, 1 - spread.mean / 2) if classes else (None, None)
+    return Agreement(excess, z, int(sizes.sum()), len(sizes), within, chance)
+
+
+def measure_smoothness(places: NDArray[np.int64], labels: sparse.csr_array) -> float:
+    """The excess of agreement, see Agreement, between rows of one value and those of the next greater one.
+
+    Of a measurement it is about that of equal values, of numbers that are names about 0.
+
+    Args:
+        places: (rows,) the place of a row's value among all different ones, in their order; negative: none.
+    """
+    spread = _Spread.of(labels).mean
+    chosen = places >= 0
+    if spread <= 0 or not chosen.any() or places.max() < 1:
+        return 0.0
+    sizes, sums, squares = _sum_groups(places[chosen], labels[np.flatnonzero(chosen)])
+    means = sums.multiply(1 / sizes[:, None]).tocsr()
+    norms = squares / sizes
+    products = np.asarray(means[:-1].multiply(means[1:]).sum(axis=1)).ravel()
+    distances = norms[:-1] + norms[1:] - 2 * products
+    weights = np.minimum(sizes[:-1], sizes[1:])
+    return float(1 - np.average(distances, weights=weights) / spread)
+
+
+@dataclass(frozen=True)
+class _Spread:
+    """Moments of the squared distance between two different rows: its mean, and sums over ordered pairs and rows."""
+
+    rows: int
+    mean: float
+    total: float
+    squares: float
+    by_row: float
+
+    @classmethod
+    def of(cls, labels: sparse.csr_array) -> _Spread:
+        """The moments, without a loop over pairs: with y centred and a = |y|^2, they follow from a and y^T y."""
+        rows = labels.shape[0]
+        mean = np.asarray(labels.mean(axis=0)).ravel()
+        norms = np.asarray(labels.multiply(labels).sum(axis=1)).ravel()
+        a = norms - 2 * (labels @ mean) + mean @ mean
+        gram = labels.T @ labels
+        length = mean @ mean
+        frobenius = float(gram.multiply(gram).sum()) - 2 * rows * float(mean @ (gram @ mean)) + (rows * length) ** 2
+        total = 2 * rows * a.sum()
+        squares = 2 * rows * (a**2).sum() + 2 * a.sum() ** 2 + 4 * max(frobenius, 0.0)
+        by_row = rows**2 * (a**2).sum() + 3 * rows * a.sum() ** 2
+        return cls(rows, float(total / (rows * max(1, rows - 1))), float(total), float(squares), float(by_row))
+
+
+def _keep_groups(groups: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Groups of two rows or more, numbered anew; -1 elsewhere."""
+    chosen = groups >= 0
+    names, codes, sizes = np.unique(groups[chosen], return_inverse=True, return_counts=True)
+    numbers = np.where(sizes > 1, np.cumsum(sizes > 1) - 1, -1)
+    kept = np.full(len(groups), -1, dtype=np.int64)
+    kept[chosen] = numbers[codes] if len(names) else -1
+    return kept
+
+
+def _sum_groups(
+    groups: NDArray[np.int64], labels: sparse.csr_array
+) -> tuple[NDArray[np.int64], sparse.csr_array, NDArray[np.float64]]:
+    """Of each group its rows, the sum of their labels, and the sum of their squared lengths."""
+    sizes = np.bincount(groups)
+    ones, rows = np.ones(len(groups)), np.arange(len(groups))
+    sums = sparse.csr_array((ones, (groups, rows)), shape=(len(sizes), len(groups))) @ labels
+    lengths = np.asarray(labels.multiply(labels).sum(axis=1)).ravel()
+    return sizes, sums, np.bincount(groups, weights=lengths, minlength=len(sizes))
+
+
+def _mean_within(grouped: NDArray[np.int64], sizes: NDArray[np.int64], labels: sparse.csr_array) -> float:
+    """The mean over rows of the mean squared distance to the others of their group."""
+    chosen = np.flatnonzero(grouped >= 0)
+    _, sums, squares = _sum_groups(grouped[chosen], labels[chosen])
+    lengths = np.asarray(sums.multiply(sums).sum(axis=1)).ravel()
+    pairs = 2 * (sizes * squares - lengths)  # over ordered pairs of the group
+    return float((pairs / (sizes - 1)).sum() / sizes.sum())
+
+
+def _variance(sizes: NDArray[np.int64], spread: _Spread) -> float:
+    """The variance of the summed distance within groups over all permutations of the rows (Mantel 1967).
+
+    A pair of a group of n rows has the weight 1 / (n - 1): so each row weighs 1.
+    """
+    n = spread.rows
+    weight = float(sizes.sum())
+    squares = float((sizes / (sizes - 1)).sum())
+    pairs, triples = n * (n - 1), n * (n - 1) * (n - 2)
+    quadruples = triples * (n - 3)
+    one = 2 * squares * spread.squares / pairs
+    two = 4 * (weight - squares) * (spread.by_row - spread.squares) / triples
+    left = weight**2 + 2 * squares - 4 * weight
+    right = spread.total**2 + 2 * spread.squares - 4 * spread.by_row
+    return one + two + left * right / quadruples - (weight * spread.total / pairs) ** 2
