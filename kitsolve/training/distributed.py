@@ -152,6 +152,13 @@ def own_part(batch: Tensor, machine: Machine) -> Tensor:
     return batch[machine.rank :: machine.world]
 
 
+def add_over_processes(number: Tensor, machine: Machine) -> Tensor:
+    """The sum of all processes' numbers, on the device."""
+    if machine.world > 1:
+        dist.all_reduce(number)
+    return number
+
+
 def add_up(loss_sum: Tensor, lost_at: Tensor, machine: Machine) -> float:
     """The sum of all processes' losses: the first keeps it, the others start from 0; all get the first lost step."""
     if machine.world == 1:

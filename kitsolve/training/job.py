@@ -36,7 +36,7 @@ from kitsolve.inference.testset import encode_features
 from kitsolve.recipe import Recipe
 from kitsolve.training.backbones import find_architecture, find_preprocessing
 from kitsolve.training.distributed import Machine, is_launched, join_group
-from kitsolve.training.losses import balance_classes
+from kitsolve.training.losses import LossChoices, balance_classes
 from kitsolve.workspace import Workspace
 
 
@@ -126,6 +126,12 @@ class FoldJob:
     def images(self) -> ScaledImages:
         """The images as files."""
         return ScaledImages(self.data.paths, self.preprocessing)
+
+    @cached_property
+    def loss(self) -> LossChoices:
+        """What the training minimises."""
+        recipe = self.recipe
+        return LossChoices(self.activation, recipe.loss, recipe.label_smoothing, self.weights, recipe.margin)
 
     @cached_property
     def weights(self) -> torch.Tensor | None:
@@ -255,11 +261,7 @@ def plan_fold(
     """
     recipe, channels = run.recipe, run.competition.image.channels
     check_choices(recipe, data.targets)
-    if settled.batch_size % machine.world:
-        raise KitsolveError(
-            f"a batch of {settled.batch_size} cannot be divided among {machine.world} processes.",
-            hint=f"--set batch_size={settled.batch_size // machine.world * machine.world}.",
-        )
+    check_division(min(settled.batch_size, len(data.train)), machine.world)
     return FoldJob(
         run=run,
         data=data,
@@ -272,6 +274,16 @@ def plan_fold(
         preprocessing=find_preprocessing(recipe, channels),
         augmentation=find_augmentation(workspace, run.competition.slug, recipe.augment, channels),
     )
+
+
+def check_division(batch_size: int, processes: int) -> None:
+    """Raise KitsolveError where processes would get different numbers of rows."""
+    if batch_size % processes:
+        fewer = batch_size // processes * processes
+        raise KitsolveError(
+            f"a batch of {batch_size} cannot be divided among {processes} processes.",
+            hint=f"--set batch_size={fewer}." if fewer > 1 else "train with fewer --gpus.",
+        )
 
 
 ALL_SEED = 1_000_000

@@ -112,7 +112,8 @@ def find_batch_size(rows: int, fits: Callable[[int], bool]) -> int:
 
 
 def fits_memory(job: FoldJob, size: int) -> bool:
-    """Whether one process's step with `size` images does."""
+    """Whether one process's step with `size` images does; the others, which try sizes of their own, have no part."""
+    job = replace(job, machine=replace(job.machine, rank=0, world=1))
     state = start_training(job)
     height, width = job.preprocessing.image_size
     images = torch.zeros((size, height, width, job.preprocessing.channels), dtype=torch.uint8)

@@ -15,9 +15,9 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import autocast
 from kitsolve.inference.images import normalise
 from kitsolve.training.checkpoint import TrainState
-from kitsolve.training.distributed import gather_batch, own_part, unsynced
+from kitsolve.training.distributed import add_over_processes, gather_batch, own_part, unsynced
 from kitsolve.training.job import FoldJob
-from kitsolve.training.losses import compute_loss
+from kitsolve.training.losses import sum_losses, weigh_batch
 from kitsolve.training.mixing import draw_mix, mix_images, mix_targets
 
 
@@ -71,18 +71,24 @@ def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]
 
 
 def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
-    """The batch's mean loss; its gradient is added up."""
+    """The batch's mean loss, of several processes this one's share in it; its gradient is added up.
+
+    The sum of every part is divided by the weight of the whole batch of all processes: parts, which may differ in
+    their classes' weights, would else count alike.
+    """
     machine, loss = job.machine, torch.zeros((), device=job.machine.device)
     prepared = prepare_batch(job, state, batch)
+    whole = add_over_processes(weigh_targets(job, prepared[1]), machine)
     size = -(-len(batch[0]) // state.parts)
     parts = list(zip(*(torch.split(tensor, size) for tensor in prepared), strict=True))
     for number, (inputs, targets, *beside) in enumerate(parts, start=1):
         with unsynced(state.runner, last=number == len(parts)):
             with autocast(machine.device, job.dtype):
                 logits = state.runner(inputs, *beside)
-            part = len(inputs) / len(batch[0]) * compute_part_loss(job, logits, targets)
-            torch.autograd.backward(state.scaler.scale(part))
-        loss += part.detach() / machine.world
+            part = compute_part_loss(job, logits, targets) / whole
+            # DistributedDataParallel takes the mean of the processes' gradients; their sum is that of the batch.
+            torch.autograd.backward(state.scaler.scale(part * machine.world))
+        loss += part.detach()
     return loss
 
 
@@ -107,15 +113,12 @@ def prepare_batch(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> l
     return [own_part(tensor, machine) for tensor in mixed]
 
 
+def weigh_targets(job: FoldJob, targets: Tensor) -> Tensor:
+    """What the losses of these rows are divided by; it needs no look at the device."""
+    return weigh_batch(targets, job.loss, outputs=len(job.data.targets.output_names))
+
+
 def compute_part_loss(job: FoldJob, logits: Tensor, targets: Tensor) -> Tensor:
-    """The recipe's loss of a part of a batch; of several dropouts of its rows the mean."""
+    """The sum of the losses of a part's rows; of several dropouts of a row their mean."""
     copies = len(logits) // len(targets)
-    return compute_loss(
-        logits.float(),
-        targets.repeat(copies, *[1] * (targets.ndim - 1)),
-        activation=job.activation,
-        kind=job.recipe.loss,
-        smoothing=job.recipe.label_smoothing,
-        weights=job.weights,
-        margin=job.recipe.margin,
-    )
+    return sum_losses(logits.float(), targets.repeat(copies, *[1] * (targets.ndim - 1)), job.loss) / copies

@@ -3,10 +3,20 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from kitsolve.inference.members import ACTIVATIONS
-from kitsolve.training.losses import add_margin, balance_classes, compute_loss, loss_of_outputs
+from kitsolve.training.losses import (
+    LossChoices,
+    add_margin,
+    balance_classes,
+    compute_loss,
+    loss_of_outputs,
+    sum_losses,
+    weigh_batch,
+)
 
 
 def test_a_uniform_guess_costs_the_log_of_the_number_of_classes():
@@ -115,3 +125,77 @@ def test_corn_probabilities_fall_from_threshold_to_threshold():
     probs = ACTIVATIONS["corn"](torch.randn(50, 4))
     assert (probs.diff(dim=1) <= 0).all()
     assert ACTIVATIONS["corn"](torch.zeros(1, 3)).tolist() == [[0.5, 0.25, 0.125]]
+
+
+def test_a_weight_belongs_to_the_rows_true_class_not_to_what_is_smoothed():
+    torch.manual_seed(0)
+    logits, targets, weights = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 0, 1]), torch.tensor([0.5, 1.0, 30.0])
+    smoothed = cross_entropy(logits, targets, label_smoothing=0.2, reduction="none")
+    expected = (weights[targets] * smoothed).sum() / weights[targets].sum()
+    found = compute_loss(logits, targets, activation="softmax", smoothing=0.2, weights=weights)
+    torch.testing.assert_close(found, expected)
+
+
+def test_without_smoothing_weights_are_those_of_torch():
+    logits, targets, weights = torch.randn(6, 3), torch.tensor([0, 1, 2, 0, 0, 1]), torch.tensor([0.5, 1.0, 30.0])
+    found = compute_loss(logits, targets, activation="softmax", weights=weights)
+    torch.testing.assert_close(found, cross_entropy(logits, targets, weight=weights))
+    sets = one_hot(targets, 3).float()
+    found = compute_loss(logits, sets, activation="sigmoid", weights=weights)
+    torch.testing.assert_close(found, binary_cross_entropy_with_logits(logits, sets, pos_weight=weights))
+
+
+@pytest.mark.parametrize(
+    ("activation", "target"), [("softmax", [1.0, 0.0]), ("sigmoid", [[0.0]]), ("sigmoid", [[1.0]])]
+)
+def test_a_weight_does_not_move_the_best_answer_to_a_row_that_is_clear(activation, target):
+    """With torch's order of the two, the best answer to a row of the frequent class would be the rare one."""
+    targets = torch.tensor([0]) if activation == "softmax" else torch.tensor(target)
+    weights = torch.tensor([0.5, 40.0]) if activation == "softmax" else torch.tensor([40.0])
+    logits = torch.zeros(1, len(weights), requires_grad=True)
+    optimizer = torch.optim.LBFGS([logits], max_iter=200, tolerance_grad=1e-9)
+
+    def close():
+        optimizer.zero_grad()
+        loss = sum_losses(logits, targets, LossChoices(activation, smoothing=0.2, weights=weights))
+        loss.backward()
+        return loss
+
+    optimizer.step(close)
+    best = logits.softmax(1)[0, 0] if activation == "softmax" else logits.sigmoid()[0, 0]
+    right = 0.9 if activation == "softmax" or target == [[1.0]] else 0.1
+    assert best.item() == pytest.approx(right, abs=1e-3)
+
+
+@given(
+    activation=st.sampled_from(["softmax", "sigmoid"]),
+    kind=st.sampled_from(["auto", "focal"]),
+    smoothing=st.sampled_from([0.0, 0.1, 0.6]),
+    weighted=st.booleans(),
+    share=st.floats(0, 1),
+    seed=st.integers(0, 1000),
+)
+def test_a_row_that_mixes_two_costs_their_losses_by_its_shares(activation, kind, smoothing, weighted, share, seed):
+    rng = np.random.default_rng(seed)
+    logits = torch.as_tensor(rng.normal(size=(1, 4)))
+    weights = torch.as_tensor(rng.uniform(0.1, 9, 4)) if weighted else None
+    choices = LossChoices(activation, kind, smoothing, weights)
+    one, other = torch.as_tensor(np.eye(4)[rng.integers(0, 4, 2)])[:, None]
+    if activation == "sigmoid":
+        one, other = torch.as_tensor(rng.integers(0, 2, (2, 1, 4)), dtype=torch.float64)
+    mixed = share * one + (1 - share) * other
+    expected = share * sum_losses(logits, one, choices) + (1 - share) * sum_losses(logits, other, choices)
+    torch.testing.assert_close(sum_losses(logits, mixed, choices), expected)
+    weigh = [weigh_batch(targets, choices, outputs=4) for targets in (one, other, mixed)]
+    torch.testing.assert_close(weigh[2].double(), share * weigh[0].double() + (1 - share) * weigh[1].double())
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_hard_classes_and_their_shares_cost_the_same_with_weights_and_smoothing(activation):
+    logits, hard, weights = torch.randn(5, 3), torch.arange(5) % 3, torch.tensor([0.2, 1.0, 9.0])
+    soft = one_hot(hard, 3).float()
+    costs = [
+        compute_loss(logits, targets, activation=activation, smoothing=0.1, weights=weights)
+        for targets in (soft if activation == "sigmoid" else hard, soft)
+    ]
+    torch.testing.assert_close(*costs)
