@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsolve.config import Competition, LabelList
+from kitsolve.data.labels import is_number, sorted_labels
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Decoder, SubmissionRules
 from kitsolve.workspace import read_csv
@@ -207,20 +208,12 @@ def _ordinal_names(names: list[str], order: list[str] | None) -> list[str]:
     if order is not None and set(order) != set(names):
         odd = sorted(set(order) ^ set(names))[0]
         raise KitsolveError(f"train.order and the labels of train.csv differ, first: {odd!r}.", "correct train.order.")
-    if order is None and not all(_is_number(name) for name in names):
+    if order is None and not all(is_number(name) for name in names):
         raise KitsolveError(
             f"an ordinal task needs the order of its labels: {', '.join(names)}.",
             'add order = ["lowest", …] to [train].',
         )
     return order or names
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _order(names: list[str], competition: Competition, sample: Path) -> tuple[str, ...]:
@@ -235,10 +228,3 @@ def _order(names: list[str], competition: Competition, sample: Path) -> tuple[st
             hint="correct train.target or submission.kind.",
         )
     return columns
-
-
-def sorted_labels(labels: set[str]) -> list[str]:
-    """Sorted as numbers where all of them are numbers, else as text."""
-    if all(_is_number(label) for label in labels):
-        return sorted(labels, key=lambda label: (float(label), label))
-    return sorted(labels)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from kitsolve.errors import KitsolveError, nearest, translated
+from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder
 from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows, read_oof
 from kitsolve.evaluation.runs import Run
@@ -124,6 +125,8 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
     competition, slug = runs[0].competition, runs[0].competition.slug
     assert all(run.competition.slug == slug for run in runs), f"{names} are not all of {slug}"
     subject = read_subject(workspace, competition)
+    for run in runs:
+        check_classes(run, subject.targets.names)
     shared, folds, outputs = align_oofs([read_oof(run, subject.train, subject.targets.output_names) for run in runs])
     if len(shared) < 2:
         raise KitsolveError(

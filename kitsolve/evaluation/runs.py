@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -31,7 +31,10 @@ ALL = -1
 
 @dataclass(frozen=True)
 class Run:
-    """One training of all folds: its folder, what it was made from, and the facts and choices it was made with."""
+    """One training of all folds: its folder, what it was made from, and the facts and choices it was made with.
+
+    `classes`: in the order of the model's outputs; None before the training, and of a version that did not keep them.
+    """
 
     folder: Path
     competition: Competition
@@ -39,6 +42,7 @@ class Run:
     tables_sha256: str
     recipe_name: str
     started: str
+    classes: tuple[str, ...] | None = field(default=None, compare=False)
 
     @property
     def settings(self) -> tuple[Competition, Recipe, str]:
@@ -187,6 +191,7 @@ def _run_values(run: Run) -> dict[str, Any]:
         "recipe": run.recipe.model_dump(mode="json"),
         "competition": run.competition.model_dump(mode="json"),
         "tables_sha256": run.tables_sha256,
+        "classes": run.classes,
         "versions": {package: version(package) for package in packages} | {"opencv": cv2.__version__},
         "git_commit": _git_commit(),
     }
@@ -243,6 +248,7 @@ def read_run(folder: Path) -> Run:
         values["tables_sha256"],
         values["recipe_name"],
         values["started"],
+        None if values.get("classes") is None else tuple(values["classes"]),
     )
 
 

@@ -14,6 +14,7 @@ from kitsolve.config import Competition
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
+from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
 from kitsolve.evaluation.runs import Run
@@ -47,6 +48,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
         KitsolveError: no fold is done.
     """
     subject = read_subject(workspace, run.competition)
+    check_classes(run, subject.targets.names)
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = score_oof(subject, oof)
     if cv.oof_rows == cv.train_rows:
@@ -62,6 +64,8 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
         It, and what a bundle carries: the decoder that is fitted on all of these rows, and their mean outputs.
     """
     subject = read_subject(workspace, runs[0].competition)
+    for run in runs:
+        check_classes(run, subject.targets.names)
     oof = blend_oofs(subject, [read_oof(run, subject.train, subject.targets.output_names) for run in runs], blend)
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
     return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior

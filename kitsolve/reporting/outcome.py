@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold
 from kitsolve.evaluation.oof import Oof, Outputs, decode_rows, iter_dense, read_oof
 from kitsolve.evaluation.runs import Run
@@ -78,6 +79,7 @@ def read_outcome(workspace: Workspace, run: Run) -> Outcome:
         KitsolveError: none is, or the tables are no longer those that the run was made with.
     """
     labelled, table = read_labelled(workspace, run.competition), read_train_table(workspace, run.competition.slug)
+    check_classes(run, labelled.targets.names)
     try:
         oof = read_oof(run, table, labelled.targets.output_names)
     except KeyError as error:

@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.evaluation.runs import Run, name_fold
+from kitsolve.evaluation.classes import check_classes
+from kitsolve.evaluation.runs import Run, name_fold, read_run
 from kitsolve.inference.bundle import Architecture, Preprocessing
 from kitsolve.inference.images import CV2_INTERPOLATION
 from kitsolve.inference.members import with_versions
@@ -186,7 +187,7 @@ def load_init(model: nn.Module, run: Run, fold: int) -> None:
     """Start from the same fold of the run that `init_from` names: another fold's has seen this one's validation rows.
 
     Raises:
-        KitsolveError: that fold is not trained, or it is of another model.
+        KitsolveError: that fold is not trained, or it is of another model or order of classes.
     """
     assert run.recipe.init_from is not None
     path = run.folder.parent / run.recipe.init_from / f"fold_{name_fold(fold)}" / "best.safetensors"
@@ -195,6 +196,9 @@ def load_init(model: nn.Module, run: Run, fold: int) -> None:
             f"init_from = {run.recipe.init_from!r}: there is no {path}.",
             hint=f"see `kitsolve runs {run.competition.slug}`; it needs the same folds.",
         )
+    teacher = read_run(path.parents[1])
+    if run.classes and len(teacher.classes or ()) == len(run.classes):  # else the head is new
+        check_classes(teacher, run.classes)
     load_pretrained(model, path)
 
 

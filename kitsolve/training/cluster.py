@@ -15,6 +15,7 @@ import torch
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.classes import keep_classes
 from kitsolve.evaluation.runs import Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import build_backbone
@@ -40,6 +41,7 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     """
     ray = _import_ray()
     labelled = read_labelled(workspace, run.competition)
+    run = keep_classes(run, labelled.targets)
     wanted = choose_folds(run, labelled, folds)
     if run.recipe.batch_size == "auto":
         raise KitsolveError("machines of a cluster may find different batch sizes.", hint="--set batch_size=NUMBER.")

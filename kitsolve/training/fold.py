@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.classes import keep_classes
 from kitsolve.evaluation.runs import ALL, Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import check_backbone
@@ -57,6 +58,7 @@ def train_folds(
     end = time.monotonic() + time_limit_s
     check_backbone(run.recipe.backbone)
     labelled = read_labelled(workspace, run.competition)
+    run = keep_classes(run, labelled.targets)
     left = choose_folds(run, labelled, folds)
     wanted = share(lambda: left, machine)  # another process may have seen less on the disk
     for number, fold in enumerate(wanted):

@@ -19,6 +19,7 @@ from kitsolve.data.features import fit_features
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
+from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.inference.ensemble import one_member
@@ -59,6 +60,7 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     """
     labelled = read_labelled(workspace, run.competition)
     slug, targets = run.competition.slug, labelled.targets
+    check_classes(run, targets.names)
     if min_confidence and targets.task == "regression":
         raise KitsolveError("a regression has no confidence.", hint="leave --min-confidence out.")
     folds = sorted(set(labelled.folds.tolist()))
