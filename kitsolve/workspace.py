@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from kitsolve.errors import KitsolveError, nearest
+from kitsolve.errors import KitsolveError, nearest, translated
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -238,14 +238,21 @@ def to_json(value: dict[str, Any]) -> str:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write `table` without its index, whole or not at all."""
-    write_whole(path, lambda file: table.to_csv(file, index=False))
+    from kitsolve.inference.tables import table_bytes
+
+    write_bytes(path, table_bytes(table))
 
 
 def read_csv(path: Path) -> pd.DataFrame:
-    """A table of strings: ids such as 0012 and 1e5 are names, and an empty cell is the empty string."""
-    import pandas as pd
+    """A table of strings, as `write_csv` wrote it: ids such as 0012 and 1e5 are names, and an empty cell is "".
 
-    return pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    Raises:
+        KitsolveError: it is damaged; names the line.
+    """
+    from kitsolve.inference.tables import read_table
+
+    with translated(f"correct {path}, or remove it and run the command that wrote it again."):
+        return read_table(path, spelt=True).rows
 
 
 def read_json(path: Path) -> dict[str, Any]:

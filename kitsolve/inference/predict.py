@@ -25,6 +25,7 @@ from kitsolve.inference.devices import all_devices, choose_device, decoding_thre
 from kitsolve.inference.ensemble import load_ensemble
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.submission import check_submission, make_submission, write_submission
+from kitsolve.inference.tables import read_table
 from kitsolve.inference.testset import encode_features, find_images, image_paths, join_rows, read_sample
 
 
@@ -98,7 +99,7 @@ def predict_bundle(
     """
     progress = Progress(started=time.monotonic())
     bundle = open_bundle(bundle_dir)
-    sample = read_sample(input_dir, bundle.submission)
+    sample = read_sample(input_dir, bundle.submission, spelt=True)
     progress.images = len(sample)
     rescue = Rescue(np.array(bundle.prior, dtype=np.float32), progress.started + time_limit_s) if lenient else None
     if rescue is not None:
@@ -109,7 +110,7 @@ def predict_bundle(
     ensembles = [load_ensemble(bundle, bundle_dir, place) for place in devices]
     if lenient:
         print(describe_machine(devices))
-    rows = join_rows(sample, input_dir, bundle.test)
+    rows = join_rows(read_sample(input_dir, bundle.submission), input_dir, bundle.test)
 
     def count(images: int) -> None:
         progress.add(images, quiet=not lenient)
@@ -144,7 +145,7 @@ def _submit(
     else:
         submission = _load_prepare(bundle_dir).submission(sample, predictions, bundle.submission.class_names)
     write_submission(submission, output)
-    written = pd.read_csv(output, dtype=str, keep_default_na=False)
+    written = read_table(output, spelt=True).rows
     check_submission(written, sample, bundle.submission)
     return written
 

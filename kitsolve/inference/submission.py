@@ -11,6 +11,7 @@ import pandas as pd
 
 from kitsolve.inference.bundle import SubmissionRules
 from kitsolve.inference.decode import FORMS
+from kitsolve.inference.tables import table_bytes
 
 
 def make_submission(sample: pd.DataFrame, predictions: np.ndarray, rules: SubmissionRules) -> pd.DataFrame:
@@ -104,8 +105,8 @@ def write_submission(submission: pd.DataFrame, output: Path) -> None:
     temporary = output.with_name(f".{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "w", encoding="utf-8", newline="") as file:
-            submission.to_csv(file, index=False)
+        with open(temporary, "wb") as file:
+            file.write(table_bytes(submission))
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

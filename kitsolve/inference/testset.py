@@ -7,45 +7,88 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
 from kitsolve.inference.bundle import Feature, Split, SubmissionRules
+from kitsolve.inference.decode import FORMS
+from kitsolve.inference.encodings import decode_file
+from kitsolve.inference.tables import read_table
+
+Note: TypeAlias = Callable[[str], object]
+"""Is called with a sentence that a user should know, and that is no error."""
 
 
-def read_sample(input_dir: Path, rules: SubmissionRules) -> pd.DataFrame:
+def read_sample(
+    input_dir: Path, rules: SubmissionRules, *, spelt: bool = False, note: Note = lambda notice: None
+) -> pd.DataFrame:
     """The sample submission as strings; its first column holds the test ids.
 
+    Args:
+        spelt: as it is written, blanks and all: what a submission has to repeat.
+        note: called with what is unusual about the file.
+
     Raises:
-        ValueError: missing, without rows, or with the same id twice.
+        ValueError: missing, without rows or without a column for the values, or with the same id twice.
     """
     path = input_dir / rules.sample
     if not path.is_file():
         raise ValueError(f"the sample submission {path} is missing.")
-    sample = read_rows(path)
+    table = read_table(path, spelt=spelt)
+    for notice in table.notices:
+        note(notice)
+    sample = table.rows
     if sample.empty:
         raise ValueError(f"the sample submission {path} has no rows.")
+    if rules.kind in FORMS and sample.shape[1] < 2:
+        raise ValueError(
+            f"the sample submission {path} has the column {sample.columns[0]!r} alone, and none to predict: "
+            "a list of the test images is no sample."
+        )
     ids = sample.iloc[:, 0]
     if ids.duplicated().any():
         raise ValueError(f"the sample submission {path} names id {ids[ids.duplicated()].iloc[0]!r} twice.")
     return sample
 
 
-def read_rows(path: Path, encoding: str = "utf-8", key: str = "images") -> pd.DataFrame:
+def read_rows(
+    path: Path, encoding: str | None = "utf-8", key: str = "images", *, note: Note = lambda notice: None
+) -> pd.DataFrame:
     """A CSV table, or the objects of a JSON list, as strings: 0012 and 1e5 are names, an empty cell is "".
 
     A JSON object stands for the list under `key`, or for columns.
+
+    Args:
+        encoding: None: see `decode_file`.
+        note: called with what is unusual about the file.
+
+    Raises:
+        ValueError: see `read_table` and `read_json_text`.
     """
     if path.suffix.lower() != ".json":
-        encoding = "utf-8-sig" if encoding == "utf-8" else encoding
-        table: pd.DataFrame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding=encoding)
-        return table
-    value = json.loads(path.read_text(encoding=encoding))
+        table = read_table(path, encoding)
+        for notice in table.notices:
+            note(notice)
+        return table.rows
+    value = read_json_text(path, encoding)
     return as_text(value.get(key, value) if isinstance(value, dict) else value)
+
+
+def read_json_text(path: Path, encoding: str | None = "utf-8") -> Any:  # noqa: ANN401  (parsed JSON)
+    """What a JSON file holds.
+
+    Raises:
+        ValueError: another encoding, or no JSON; names file and line.
+    """
+    text, _ = decode_file(path, encoding)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}, line {error.lineno}, column {error.colno}: this is no JSON: {error.msg}.") from error
 
 
 def as_text(records: Any) -> pd.DataFrame:  # noqa: ANN401  (parsed JSON)
@@ -59,7 +102,9 @@ def as_text(records: Any) -> pd.DataFrame:  # noqa: ANN401  (parsed JSON)
     return table.drop(columns=nested).map(lambda cell: "" if cell is None or cell != cell else str(cell))
 
 
-def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split) -> pd.DataFrame:
+def join_rows(
+    sample: pd.DataFrame, input_dir: Path, test: Split, *, note: Note = lambda notice: None
+) -> pd.DataFrame:
     """The sample's ids, and the columns that the test set's files add; without files the sample itself.
 
     Raises:
@@ -71,7 +116,8 @@ def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split) -> pd.DataFram
     missing = [name for name in test.files if not (input_dir / name).is_file()]
     if missing:
         raise ValueError(f"{input_dir / missing[0]} is missing.")
-    added = pd.concat([read_rows(input_dir / name, test.encoding) for name in test.files], ignore_index=True)
+    tables = [read_rows(input_dir / name, test.encoding, note=note) for name in test.files]
+    added = pd.concat(tables, ignore_index=True)
     if test.id not in added:
         raise ValueError(f"{test.files[0]} has no column {test.id!r}, only {list(added)}.")
     added = added.drop_duplicates(test.id).set_index(test.id)
@@ -133,7 +179,7 @@ def write_arrays(path: Path, folder: Path, split: Split) -> None:
         ValueError: a record without one of the keys, or a list that is no image; names the record.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for record in json.loads(path.read_text(encoding=split.encoding)):
+    for record in read_json_text(path, split.encoding):
         try:
             planes = [np.asarray(record[key], dtype=np.float32) for key in split.arrays]
             side = math.isqrt(planes[0].size)

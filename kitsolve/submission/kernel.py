@@ -106,7 +106,7 @@ def compare_output(workspace: Workspace, kaggle: Kaggle, parcel: Parcel, pushed:
     theirs, ours = read_csv(target), read_csv(parcel.csv)
     hint = f"compare {target} with {parcel.csv}; were the raw files fetched anew? Nothing was submitted."
     with translated(hint):
-        check_submission(theirs, read_sample(workspace.raw(slug), rules), rules)
+        check_submission(theirs, read_sample(workspace.raw(slug), rules, spelt=True), rules)
     ids = ours.columns[0]
     aligned = theirs.set_index(ids).loc[ours[ids]].reset_index()
     if difference := find_difference(ours, aligned, rules.kind):

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.data.fetch import link_or_copy
-from kitsolve.inference.bundle import Bundle
+from kitsolve.inference.bundle import Bundle, Split
+from kitsolve.inference.tables import table_bytes
 from kitsolve.inference.testset import ARRAYS, image_paths, read_sample
 from kitsolve.submission.notebook import kaggle_slug
 from kitsolve.workspace import Workspace, read_csv
@@ -53,10 +54,11 @@ def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFr
         damaged.write_bytes(b"cut off")
     for name in (*bundle.test.files, bundle.submission.sample):
         (target / name).unlink()  # a hard link: writing into it would change the raw file
-    hidden = pd.concat([sample.iloc[:1]] * len(rows), ignore_index=True)
+    spelt = read_sample(raw, bundle.submission, spelt=True)
+    hidden = pd.concat([spelt.iloc[:1]] * len(rows), ignore_index=True)
     hidden.iloc[:, 0] = rows.iloc[:, 0].to_numpy()
-    hidden.to_csv(target / bundle.submission.sample, index=False)
-    _write_rows(rows, [target / name for name in bundle.test.files], arrays=_read_arrays(raw, sources, bundle))
+    (target / bundle.submission.sample).write_bytes(table_bytes(hidden))
+    _write_rows(rows, target, bundle.test, arrays=_read_arrays(raw, sources, bundle))
     _pack(target, bundle.archives)
     return pd.DataFrame({"image_id": rows.iloc[:, 0], "origin": origins})
 
@@ -86,14 +88,15 @@ def _read_arrays(raw: Path, sources: list[str], bundle: Bundle) -> dict[str, lis
     return {key: [image[place].tolist() for image in images] for place, key in enumerate(bundle.test.arrays)}
 
 
-def _write_rows(rows: pd.DataFrame, files: list[Path], *, arrays: dict[str, list[Any]]) -> None:
-    """The test rows into the first of the files, the others without rows."""
-    for number, path in enumerate(files):
+def _write_rows(rows: pd.DataFrame, folder: Path, test: Split, *, arrays: dict[str, list[Any]]) -> None:
+    """The test rows into the first of the split's files, the others without rows."""
+    for number, path in enumerate(folder / name for name in test.files):
         part = rows.assign(**arrays) if number == 0 else rows[:0]
         if path.suffix.lower() == ".json":
-            path.write_text(json.dumps(part.to_dict("records")))
+            text = json.dumps(part.to_dict("records"))
         else:
-            part.to_csv(path, index=False)
+            text = table_bytes(part).decode()
+        path.write_bytes(text.encode(test.encoding))
 
 
 def _paths(workspace: Workspace, slug: str, table: str) -> set[str]:

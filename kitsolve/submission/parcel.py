@@ -117,7 +117,8 @@ def check_file(workspace: Workspace, bundle: Bundle, path: Path) -> None:
         raise KitsolveError(f"{path} {problem}.", hint="name a file submission.csv with --file.")
     slug = bundle.competition
     with translated(f"correct that row, or let `kitsolve predict {slug}` write the file."):
-        check_submission(read_csv(path), read_sample(workspace.raw(slug), bundle.submission), bundle.submission)
+        sample = read_sample(workspace.raw(slug), bundle.submission, spelt=True)
+        check_submission(read_csv(path), sample, bundle.submission)
 
 
 def make_entry(parcel: Parcel, done: Submitted, *, message: str, progress: Progress | None = None) -> Entry:

@@ -156,7 +156,8 @@ def _check(
 def is_valid(input_dir: Path, submission: pd.DataFrame, bundle: Bundle) -> bool:
     """Whether a submission passes every check against the sample of `input_dir`."""
     try:
-        check_submission(submission, read_sample(input_dir, bundle.submission), bundle.submission)
+        sample = read_sample(input_dir, bundle.submission, spelt=True)
+        check_submission(submission, sample, bundle.submission)
     except ValueError as error:
         tqdm.write(f"rehearsal: {error}", file=sys.stderr)
         return False

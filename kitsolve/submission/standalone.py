@@ -17,8 +17,11 @@ MODULES = (
     "deadline",
     "ensemble",
     "loop",
-    "testset",
+    "encodings",
+    "cells",
+    "tables",
     "decode",
+    "testset",
     "submission",
     "predict",
 )
