@@ -12,9 +12,9 @@ import pandas as pd
 
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
 MISSING = frozenset(
-    "na n/a n.a. n.a #n/a #na <na> nan -nan nat null none nil void unknown unk undefined missing not_available "
-    "? ?? ??? - -- --- . \\n #null! #value!".split()
-) | {"", "not available", "no data"}
+    ["", "na", "n/a", "n.a.", "#n/a", "#na", "<na>", "nan", "-nan", "nat", "null", "#null!", "nil", "none", "unknown"]
+    + ["unk", "undefined", "missing", "not available", "?", "??", "???", "-", "--", "---", "."]
+)
 """Words that stand for a missing value, in lower case: those of pandas, R, SQL, Excel, WEKA and people."""
 
 
@@ -50,8 +50,7 @@ def canonical(label: str) -> str:
 def plain_number(text: str) -> str:
     """A number without a sign, zeros or an exponent that it does not need."""
     value = Decimal(text)
-    shown = format(value.normalize() if value else Decimal(0), "f")
-    return shown
+    return format(value.normalize() if value else Decimal(0), "f")
 
 
 def unite_labels(cells: pd.Series) -> tuple[pd.Series, list[str]]:

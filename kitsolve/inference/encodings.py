@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-BLANKS = " \t\v\f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u202f\u205f\u2060\u3000\ufeff"
+BLANKS = (
+    " \t\v\f\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u200b\u202f\u205f\u2060\u3000\ufeff"
+)
 """What may stand around a cell without being part of it."""
 PLAIN = ("utf-8", "utf-8-sig")
 BYTE_ORDER_MARKS = (

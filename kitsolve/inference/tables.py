@@ -87,7 +87,9 @@ def _has_blanks_around(data: bytes, separator: str) -> bool:
     blanks = [blank.encode() for blank in BLANKS if blank != separator and (blank.isascii() or not ascii_only)]
     edges = separator.encode(), b"\n", b"\r"
     return any(
-        data.startswith(blank) or data.endswith(blank) or any(edge + blank in data or blank + edge in data for edge in edges)
+        data.startswith(blank)
+        or data.endswith(blank)
+        or any(edge + blank in data or blank + edge in data for edge in edges)
         for blank in blanks
         if blank in data
     )
@@ -129,7 +131,13 @@ def _parse(data: bytes, separator: str, width: int) -> pd.DataFrame | None:
     """All lines by pandas; None where it cannot."""
     try:
         return pd.read_csv(
-            io.BytesIO(data), sep=separator, header=None, names=range(width), index_col=False, dtype=str, na_filter=False
+            io.BytesIO(data),
+            sep=separator,
+            header=None,
+            names=range(width),
+            index_col=False,
+            dtype=str,
+            na_filter=False,
         )
     except pd.errors.ParserError:
         return None

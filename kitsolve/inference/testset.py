@@ -102,9 +102,7 @@ def as_text(records: Any) -> pd.DataFrame:  # noqa: ANN401  (parsed JSON)
     return table.drop(columns=nested).map(lambda cell: "" if cell is None or cell != cell else str(cell))
 
 
-def join_rows(
-    sample: pd.DataFrame, input_dir: Path, test: Split, *, note: Note = lambda notice: None
-) -> pd.DataFrame:
+def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split, *, note: Note = lambda notice: None) -> pd.DataFrame:
     """The sample's ids, and the columns that the test set's files add; without files the sample itself.
 
     Raises:

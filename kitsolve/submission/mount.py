@@ -92,10 +92,7 @@ def _write_rows(rows: pd.DataFrame, folder: Path, test: Split, *, arrays: dict[s
     """The test rows into the first of the split's files, the others without rows."""
     for number, path in enumerate(folder / name for name in test.files):
         part = rows.assign(**arrays) if number == 0 else rows[:0]
-        if path.suffix.lower() == ".json":
-            text = json.dumps(part.to_dict("records"))
-        else:
-            text = table_bytes(part).decode()
+        text = json.dumps(part.to_dict("records")) if path.suffix.lower() == ".json" else table_bytes(part).decode()
         path.write_bytes(text.encode(test.encoding))
 
 
