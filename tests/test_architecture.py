@@ -15,6 +15,7 @@ FLOORS = {
     "inference": 1,
     "settings": 2,
     "config": 2,
+    "hooks": 2,
     "recipe": 2,
     "workspace": 2,
     "kaggle": 2,

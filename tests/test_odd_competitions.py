@@ -162,9 +162,8 @@ def test_a_metric_and_a_submission_of_ones_own(tmp_path):
 def test_a_function_that_prepare_lacks_is_named(tmp_path):
     workspace = write_facts(tmp_path, "scores", SCORED)
     write_shades(tmp_path / "download")
-    fetch(workspace, "scores", source=tmp_path / "download")
     with pytest.raises(KitsolveError, match=r"prepare\.py has no function metric"):
-        train_folds(workspace, open_run(workspace, Wanted("scores", "quick")), [], choose_machine("cpu", 0))
+        fetch(workspace, "scores", source=tmp_path / "download")
 
 
 def test_a_feature_that_the_test_rows_do_not_have_is_refused_as_a_leak(tmp_path):

@@ -19,7 +19,9 @@ from kitsolve.data.signatures import write_signatures
 from kitsolve.data.splits import split_rows
 from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
+from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
+from kitsolve.hooks import find_competition_metric
 from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
 
 
@@ -53,6 +55,7 @@ def fetch(
     fetch_raw(workspace, slug, source=source, prepare=load_prepare(workspace, slug), force=force)
     unpack_nested(workspace.raw(slug), competition.archives)
     unpack_arrays(workspace.raw(slug), competition)
+    find_competition_metric(workspace, competition)  # of one's own: it may have changed since the tables were made
     if not keep_archive:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
     facts = competition.for_training().model_dump(mode="json")
@@ -143,11 +146,12 @@ def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetch
     signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
     hashes = signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
     folds, report = split_rows(train, targets, competition, hashes=hashes)
+    metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
+    notices = try_metric(metric, targets, plain, folds)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
     write_signatures(tables, paths, signatures)
-    notices: list[str] = []
     fetched = Fetched(str(raw), len(train), len(test), competition.folds.count, notices)
     return fetched, report
 

@@ -19,7 +19,7 @@ from scipy.sparse import csr_array
 
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.classes import check_classes
-from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder
+from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder, join_rows
 from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows, read_oof
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import read_subject
@@ -210,7 +210,7 @@ def _join_folds(pool: Pool, predict: Callable[[Rows, Rows], Array]) -> Array:
     """What `predict` makes of the rows of each fold and those of the others, in the order of the pool."""
     owns = [np.flatnonzero(pool.folds == fold) for fold in np.unique(pool.folds)]
     parts = [predict(own, np.setdiff1d(np.arange(len(pool.folds)), own)) for own in owns]
-    return np.concatenate(parts)[np.argsort(np.concatenate(owns))]
+    return join_rows(owns, parts)
 
 
 def _mix(pool: Pool, method: str, rows: Rows) -> tuple[Blend, Outputs]:

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from kitsolve.config import Competition, require_prepare
+from kitsolve.config import Competition
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.oof import Outputs, decode_rows, iter_dense
+from kitsolve.hooks import find_competition_metric
 from kitsolve.inference.bundle import Decoder
-from kitsolve.metrics import Metric, find_metric
+from kitsolve.metrics import Metric
 from kitsolve.workspace import Workspace
 
 MOST_ROWS = 50_000
 """Rows that a fit looks at; a few parameters do not get better with more."""
 THRESHOLDS = np.concatenate([np.geomspace(0.01, 0.3, 15), np.linspace(0.35, 0.95, 13)])
+NO_CLASS = -1
+"""Stands in a ranking that is shorter than others."""
 CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02)
 
 Array = NDArray[Any]
@@ -54,12 +57,13 @@ class Judge:
 
 
 def find_judge(workspace: Workspace, competition: Competition, targets: Targets) -> Judge:
-    """The judge of a competition; a metric of its own is `metric` in its prepare.py, with a `greater_is_better`."""
-    plain = targets.default_decoder(competition)
-    if competition.metric != "prepare:metric":
-        return Judge(competition.metric, find_metric(competition.metric), plain)
-    own = require_prepare(workspace, competition.slug, "metric")
-    return Judge(competition.metric, Metric(own, getattr(own, "greater_is_better", True), wants="probs"), plain)
+    """The judge of a competition.
+
+    Raises:
+        KitsolveError: a metric of its own is missing or wrong; see hooks.find_own_metric.
+    """
+    metric = find_competition_metric(workspace, competition)
+    return Judge(competition.metric, metric, targets.default_decoder(competition))
 
 
 def fit_decoder(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
@@ -78,15 +82,26 @@ def fit_decoder(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
 
 def decode_out_of_fold(judge: Judge, targets: Array, outputs: Outputs, folds: NDArray[np.int64]) -> Array:
     """Predictions of every row by a decoder fitted on the rows of the other folds: no row decides on itself."""
-    parts = np.unique(folds)
-    decoded = decode_rows(outputs, judge.plain, judge.metric.wants)
-    if len(parts) == 1 or not judge.fits:
-        return decoded
-    for fold in parts:
-        own = folds == fold
-        decoder = fit_decoder(judge, targets[~own], outputs[~own])
-        decoded[own] = decode_rows(outputs[own], decoder, judge.metric.wants)
-    return decoded
+    if len(np.unique(folds)) == 1 or not judge.fits:
+        return decode_rows(outputs, judge.plain, judge.metric.wants)
+    owns = [np.flatnonzero(folds == fold) for fold in np.unique(folds)]
+    decoded = []
+    for own in owns:
+        others = np.setdiff1d(np.arange(len(folds)), own)
+        decoder = fit_decoder(judge, targets[others], outputs[others])
+        decoded.append(decode_rows(outputs[own], decoder, judge.metric.wants))
+    return join_rows(owns, decoded)
+
+
+def join_rows(owns: Sequence[NDArray[np.int64]], parts: Sequence[Array]) -> Array:
+    """What stands in `parts` for the rows `owns`, in the order of all rows.
+
+    Of fewer classes than ranks, the unknown label makes a ranking longer: others are filled up with NO_CLASS.
+    """
+    width = max(part.shape[-1] for part in parts)
+    if parts[0].ndim == 2:
+        parts = [np.pad(own, ((0, 0), (0, width - own.shape[1])), constant_values=NO_CLASS) for own in parts]
+    return np.concatenate(parts)[np.argsort(np.concatenate(owns))]
 
 
 def _candidates(judge: Judge, targets: Array, outputs: Outputs) -> Iterator[Decoder]:

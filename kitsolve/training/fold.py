@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
 from kitsolve.evaluation.runs import ALL, Run, name_fold, record_run
@@ -59,6 +60,7 @@ def train_folds(
     check_backbone(run.recipe.backbone)
     labelled = read_labelled(workspace, run.competition)
     run = keep_classes(run, labelled.targets)
+    try_metric(labelled.judge.metric, labelled.targets, labelled.judge.plain, labelled.folds)
     left = choose_folds(run, labelled, folds)
     wanted = share(lambda: left, machine)  # another process may have seen less on the disk
     for number, fold in enumerate(wanted):
