@@ -185,7 +185,9 @@ def folds(
     scheme: Annotated[str | None, typer.Option(help="Another scheme than the facts name.")] = None,
     count: Annotated[int | None, typer.Option(min=2, help="Another number of folds.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Another seed.")] = None,
-    group: Annotated[str | None, typer.Option(help="A column of train.csv whose equal rows stay together.")] = None,
+    group: Annotated[
+        str | None, typer.Option(help="A column of train.csv, or COLUMN:PATTERN, whose equal rows stay together.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write folds.csv anew, and show how alike the folds are; without options as the facts say."""

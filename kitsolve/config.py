@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any, Literal
@@ -58,27 +59,53 @@ class LabelList(Strict):
     separator: str = " "
 
 
+class GroupPattern(Strict):
+    """A group that is a part of a column's cells: what the parentheses of the regular expression match there.
+
+    `column`: the id, "path" (the image's path), or any other one. A row in which nothing is found is in no group.
+    """
+
+    column: str
+    pattern: str
+
+    @field_validator("pattern")
+    @classmethod
+    def _has_a_group(cls, pattern: str) -> str:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        if not groups:
+            raise ValueError(f"{pattern!r} has no group in parentheses, which says what part of the cell is meant")
+        return pattern
+
+
 class Train(Strict):
     """The train split: its rows, and which columns hold the id, the label and the image's path.
 
     `target` is a column, a list of one-hot or multi-hot columns (for kl_divergence: of votes or shares), or a
-    LabelList. `group`: rows of equal value stay in one fold. `positive`: the value of a binary target that counts as
-    positive, else the greater one. `unknown`: the label of a retrieval task that means "none of the others". `order`:
-    the labels of an ordinal task from the lowest to the highest, where they are no numbers. `range`: the smallest and
-    largest value of a regression target. `features`: columns of train and test that are given to the model beside the
-    image.
+    LabelList. `group`: a column, or a GroupPattern; rows of equal value stay in one fold. `positive`: the value of a
+    binary target that counts as positive, else the greater one. `unknown`: the label of a retrieval task that means
+    "none of the others". `order`: the labels of an ordinal task from the lowest to the highest, where they are no
+    numbers. `range`: the smallest and largest value of a regression target. `features`: columns of train and test that
+    are given to the model beside the image.
     """
 
     rows: Rows
     id: str
     target: str | list[str] | LabelList
     image: str
-    group: str | None = None
+    group: str | GroupPattern | None = None
     positive: str | None = None
     unknown: str | None = None
     order: list[str] | None = None
     range: list[float] | None = Field(default=None, min_length=2, max_length=2)
     features: list[str] = []
+
+    @property
+    def group_column(self) -> str | None:
+        """The column that holds the group, or a part of whose cells is it."""
+        return self.group.column if isinstance(self.group, GroupPattern) else self.group
 
     @property
     def targets(self) -> list[str]:
@@ -116,7 +143,8 @@ class Image(Strict):
 class Folds(Strict):
     """How the train rows are split for cross-validation.
 
-    `duplicates` = "group" keeps near-duplicate images in one fold.
+    `duplicates` = "group" keeps near-duplicate images in one fold. `ignore`: columns, or "duplicates", of which nobody
+    needs to be told that the folds tear their rows apart.
     """
 
     scheme: Literal[
@@ -126,6 +154,7 @@ class Folds(Strict):
     seed: int = Field(default=42, ge=0)
     shuffle: bool = True
     duplicates: Literal["keep", "group"] = "keep"
+    ignore: list[str] = []
 
 
 class Submission(Strict):
@@ -184,10 +213,11 @@ class Competition(Strict):
     submission: Submission
 
     def for_training(self) -> Competition:
-        """The facts without what changes neither tables nor training: title, hidden images and way of submission."""
+        """The facts without what changes neither tables nor training: title, hidden images, way of submission …"""
         way = {"via": "local", "machine_shape": "", "hours": 9.0}
         test, submission = self.test.model_copy(update={"hidden": None}), self.submission.model_copy(update=way)
-        return self.model_copy(update={"title": "", "test": test, "submission": submission})
+        folds = self.folds.model_copy(update={"ignore": []})
+        return self.model_copy(update={"title": "", "test": test, "submission": submission, "folds": folds})
 
     @field_validator("metric")
     @classmethod

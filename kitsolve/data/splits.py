@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kitsolve.config import Competition, check_facts, read_competition
 from kitsolve.data.duplicates import group_duplicates, merge_groups
 from kitsolve.data.folds import FoldReport, describe_folds, make_folds
+from kitsolve.data.groups import group_cells, separate_missing
 from kitsolve.data.images import check_images
 from kitsolve.data.signatures import Signatures, read_signatures
 from kitsolve.data.targets import Targets, encode_targets
@@ -40,12 +41,10 @@ def find_groups(
 ) -> NDArray[Any] | None:
     """(rows,) what must stay in one fold: the facts' group, near-duplicates, or what either connects; None: nothing.
 
-    A row whose group is empty is a group of its own.
+    A row whose group is empty or a mark of a missing value is a group of its own.
     """
-    groups = None
-    if competition.train.group:
-        given = train[competition.train.group]
-        groups = given.where(given != "", [f"\0{row}" for row in range(len(train))]).to_numpy()
+    given = group_cells(train, competition.train)
+    groups = None if given is None else separate_missing(given)
     if hashes is None:
         return groups
     duplicates = group_duplicates(hashes)
@@ -75,7 +74,7 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
 
     Args:
         changes: fields of config.Folds.
-        group: a column of the train table, in the place of train.group.
+        group: a column of the train table, or COLUMN:PATTERN, in the place of train.group.
 
     Raises:
         KitsolveError: facts that do not fit together, no such column, or rows that cannot be split so.
@@ -83,11 +82,10 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     tables = workspace.finished_tables(slug)
     competition = read_competition(workspace, slug)
     train = read_csv(tables / "train.csv")
-    if group is not None and group not in train:
-        raise KitsolveError(f"train.csv has no column {group!r}.", hint=f"take one of: {', '.join(train)}.")
     facts = competition.model_dump()
     facts["folds"] |= changes
-    facts["train"]["group"] = group or competition.train.group
+    if group is not None:
+        facts["train"]["group"] = _parse_group(group, train)
     competition = check_facts(facts)
     targets = encode_targets(train, competition, workspace.raw(slug))
     hashes = hash_train_images(workspace, competition, train)
@@ -97,3 +95,13 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     done["fetched"]["folds"] = competition.folds.count
     write_json(tables / "tables.json", done | {"fold_report": asdict(report)})
     return report
+
+
+def _parse_group(text: str, train: pd.DataFrame) -> str | dict[str, str]:
+    """A column, or a column and a pattern after a colon, as facts have them."""
+    if text in train:
+        return text
+    column, _, pattern = text.partition(":")
+    if column not in train or not pattern:
+        raise KitsolveError(f"train.csv has no column {column!r}.", hint=f"take one of: {', '.join(train)}.")
+    return {"column": column, "pattern": pattern}

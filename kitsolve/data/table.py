@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from kitsolve.config import Competition, LabelList, Rows
+from kitsolve.config import Competition, GroupPattern, LabelList, Rows
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.inference.bundle import Split, SubmissionRules
 from kitsolve.inference.testset import ARRAYS, as_text, image_paths, join_rows, read_rows, read_sample, write_arrays
@@ -24,14 +24,17 @@ def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
     facts = competition.train
     rows = read_train_rows(raw, facts.rows, slug=competition.slug)
     wanted = [("id", facts.id), *(("target", name) for name in facts.targets)]
-    wanted += [("group", facts.group)] if facts.group else []
+    group = facts.group_column
+    if isinstance(facts.group, GroupPattern) and group in ("image_id", "path"):
+        group = None  # of the table that is made here
+    wanted += [("group", group)] if group else []
     for fact, column in wanted:
         if column not in rows.columns:
             raise KitsolveError(
                 f"the train rows have no column {column!r}.",
                 hint=f"correct train.{fact}: {nearest(column, rows.columns)}.",
             )
-    taken = {"image_id", "path"} & {facts.group, *facts.targets, *facts.features} - {facts.id}
+    taken = {"image_id", "path"} & {group, *facts.targets, *facts.features} - {facts.id}
     if taken:
         raise KitsolveError(
             f"the column {min(taken)!r} has a name that train.csv itself uses.",

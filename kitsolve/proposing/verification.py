@@ -14,6 +14,7 @@ import pandas as pd
 
 from kitsolve.config import Competition, LabelList, check_facts
 from kitsolve.data.features import fit_features
+from kitsolve.data.groups import group_cells
 from kitsolve.data.table import make_test_table, make_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
@@ -105,8 +106,10 @@ def _place_tables(competition: Competition, layout: Layout, scratch: Path) -> Pa
 
 def _describe_train(train: pd.DataFrame, competition: Competition, layout: Layout) -> dict[str, str]:
     found = {"train rows": _count_found(train.path, layout)}
-    if competition.train.group:
-        found["groups"] = f"{train[competition.train.group].nunique():,} different {competition.train.group}"
+    groups = group_cells(train, competition.train)
+    if groups is not None:
+        what = "" if isinstance(competition.train.group, str) else "parts of "
+        found["groups"] = f"{groups[groups != ''].nunique():,} different {what}{competition.train.group_column}"
     return found
 
 
