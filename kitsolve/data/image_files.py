@@ -8,12 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-IMAGE_SUFFIXES = (
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".tif", ".tiff", ".gif",
-    ".avif", ".jp2", ".j2k", ".mpo", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".hdr", ".exr", ".tga", ".ico", ".pcx",
-    ".sgi", ".dds", ".ras", ".npy", ".dcm", ".dicom",
-)  # fmt: skip
-"""What read_image reads, in lower case; other suffixes are read too where OpenCV or Pillow know the content."""
+from kitsolve.inference.filetree import IMAGE_SUFFIXES
+
 NO_PHOTOS = re.compile(r"mask|label|annot|segm|depth|truth|^gt$|thumb|preview", re.IGNORECASE)
 """Folders beside class folders that hold images which no row is meant to use."""
 

@@ -9,9 +9,11 @@ from pathlib import Path
 import cv2
 from tqdm import tqdm
 
+from kitsolve.data.missing import explain_missing, lies_outside
 from kitsolve.data.signatures import Signature, Signatures, sign_image
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import decoding_threads
+from kitsolve.inference.filetree import FileTree, folder_lister
 from kitsolve.inference.images import read_image
 
 SHOWN = 10
@@ -33,6 +35,8 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, channels: int = 
 
     def look(numbered: tuple[int, str]) -> str | Signature | None:
         """What is wrong with an image, else its signature where it is wanted."""
+        if lies_outside(numbered[1]):
+            return f"image {numbered[1]} is not read:"
         try:
             image = read_image(raw / numbered[1], channels)
         except ValueError as error:
@@ -42,16 +46,17 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, channels: int = 
     with ThreadPoolExecutor(decoding_threads()) as pool:
         looks = pool.map(look, enumerate(paths))
         seen = list(tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None))
-    problems = [found for found in seen if isinstance(found, str)]
+    problems = [(path, found) for path, found in zip(paths, seen, strict=True) if isinstance(found, str)]
     if problems:
-        raise _cannot_be_used(problems, len(paths), slug)
+        tree = FileTree(folder_lister(raw))
+        shown = [f"{found} {explain_missing(tree, path)}".rstrip() for path, found in problems[:SHOWN]]
+        raise _cannot_be_used(shown, problems=len(problems), count=len(paths), slug=slug)
     return Signatures.of([found for found in seen[:hashed] if isinstance(found, tuple)])
 
 
-def _cannot_be_used(problems: list[str], count: int, slug: str) -> KitsolveError:
-    shown = "\n  ".join(problems[:SHOWN])
-    more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+def _cannot_be_used(shown: Sequence[str], *, problems: int, count: int, slug: str) -> KitsolveError:
+    lines = "\n  ".join([*shown, *([f"and {problems - len(shown)} more"] if problems > len(shown) else [])])
     return KitsolveError(
-        f"{len(problems)} of {count} images cannot be used:\n  {shown}{more}",
+        f"{problems} of {count} images cannot be used:\n  {lines}",
         hint=f"run `kitsolve fetch {slug} --force`, or correct train.image and test.image in its competition.toml.",
     )

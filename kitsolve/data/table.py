@@ -12,11 +12,12 @@ import pandas as pd
 from kitsolve.config import Competition, GroupPattern, LabelList, Rows
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.inference.bundle import Split, SubmissionRules
+from kitsolve.inference.filetree import resolve_images
 from kitsolve.inference.testset import ARRAYS, as_text, image_paths, join_rows, read_rows, read_sample, write_arrays
 
 
 def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
-    """image_id, path (relative to raw), the target and all further columns; a row an image, all strings.
+    """image_id, path (the real one, relative to raw), the target and all further columns; a row an image, all strings.
 
     Raises:
         KitsolveError: a file or column is missing, an id stands twice, a label is empty.
@@ -42,7 +43,7 @@ def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
         )
     _check_rows(rows, competition)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
-        paths = image_paths(rows, facts.image)
+        paths = resolve_images(raw, image_paths(rows, facts.image))
     table = pd.DataFrame({"image_id": rows[facts.id], "path": paths})
     return pd.concat([table, rows.drop(columns=[facts.id, "image_id", "path"], errors="ignore")], axis=1)
 
@@ -127,7 +128,7 @@ def make_test_table(raw: Path, competition: Competition) -> pd.DataFrame:
         sample = read_sample(raw, rules)
         split = test_split(competition, sample)
         rows = join_rows(sample, raw, split)
-        paths = image_paths(rows, split.image)
+        paths = resolve_images(raw, image_paths(rows, split.image))
     lacking = [name for name in competition.train.features if name not in rows or not split.files]
     if lacking:
         raise KitsolveError(

@@ -17,6 +17,7 @@ import pandas as pd
 from kitsolve.inference.bundle import Feature, Split, SubmissionRules
 from kitsolve.inference.decode import FORMS
 from kitsolve.inference.encodings import decode_file
+from kitsolve.inference.filetree import FileTree, folder_lister
 from kitsolve.inference.tables import read_table
 
 Note: TypeAlias = Callable[[str], object]
@@ -145,7 +146,10 @@ def image_paths(rows: pd.DataFrame, template: str) -> list[str]:
 def find_images(
     input_dir: Path, paths: Sequence[str], archives: Sequence[str], scratch: Path, *, test: Split | None = None
 ) -> list[Path]:
-    """The images' files; those inside of an archive, which Kaggle leaves packed, or of JSON go to `scratch` first."""
+    """The images' files; those inside of an archive, which Kaggle leaves packed, or of JSON go to `scratch` first.
+
+    A path that means no file, or several, is taken as it is written.
+    """
     folders = {}
     for name in archives:
         place = re.sub(r"(\.tar)?\.\w+$", "", name)
@@ -156,12 +160,11 @@ def find_images(
         folders[f"{ARRAYS}/"] = scratch / ARRAYS
         for name in test.files:
             write_arrays(input_dir / name, scratch / ARRAYS, test)
+    trees = {place: FileTree(folder_lister(folder)) for place, folder in (folders | {"": input_dir}).items()}
 
     def find(path: str) -> Path:
-        for place, folder in folders.items():
-            if path.startswith(place):
-                return folder / path.removeprefix(place)
-        return input_dir / path
+        place = next(place for place in trees if path.startswith(place))
+        return folders.get(place, input_dir) / trees[place].resolve(path.removeprefix(place))
 
     return [find(path) for path in paths]
 

@@ -14,10 +14,10 @@ from pathlib import Path, PurePosixPath
 
 from kitsolve.data.archives import SUFFIXES, place_of
 from kitsolve.errors import KitsolveError
+from kitsolve.inference.filetree import IMAGE_SUFFIXES
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".npy", ".dcm", ".dicom")
 # Formats that need no conversion to be seen: where an image is there in several, one of these is taken.
-PLAIN_SUFFIXES = IMAGE_SUFFIXES[:8]
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 UNREADABLE = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".bson", ".parquet", ".npz")
 
 

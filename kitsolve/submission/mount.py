@@ -15,6 +15,7 @@ import pandas as pd
 
 from kitsolve.data.fetch import link_or_copy
 from kitsolve.inference.bundle import Bundle, Split
+from kitsolve.inference.filetree import ANY_SUFFIX
 from kitsolve.inference.tables import table_bytes
 from kitsolve.inference.testset import ARRAYS, image_paths, read_sample
 from kitsolve.submission.notebook import kaggle_slug
@@ -44,7 +45,8 @@ def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFr
     _link_files(raw, target, without=_paths(workspace, slug, "train.csv") | _paths(workspace, slug, "test.csv"))
     sample = read_sample(raw, bundle.submission)
     sources, rows, origins = _make_rerun_rows(workspace, bundle, sample)
-    paths = image_paths(rows, bundle.test.image)
+    named = image_paths(rows, bundle.test.image)
+    paths = [_with_suffix(path, source) for path, source in zip(named, sources, strict=True)]
     for source, path in zip(sources, paths, strict=True):
         (target / path).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(raw / source, target / path)
@@ -61,6 +63,11 @@ def mount_rerun(workspace: Workspace, bundle: Bundle, inputs: Path) -> pd.DataFr
     _write_rows(rows, target, bundle.test, arrays=_read_arrays(raw, sources, bundle))
     _pack(target, bundle.archives)
     return pd.DataFrame({"image_id": rows.iloc[:, 0], "origin": origins})
+
+
+def _with_suffix(path: str, source: str) -> str:
+    """The path with the suffix of its source, where the template leaves it open."""
+    return path.removesuffix(ANY_SUFFIX) + Path(source).suffix if path.endswith(ANY_SUFFIX) else path
 
 
 def _make_rerun_rows(

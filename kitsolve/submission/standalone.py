@@ -20,6 +20,7 @@ MODULES = (
     "encodings",
     "cells",
     "tables",
+    "filetree",
     "decode",
     "testset",
     "submission",

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitsolve.data.image_files import IMAGE_SUFFIXES, describe_unused, find_unused_images
+from kitsolve.data.image_files import describe_unused, find_unused_images
+from kitsolve.inference.filetree import IMAGE_SUFFIXES
 
 TREES = st.dictionaries(
     st.sampled_from(["train", "train/cat", "train/dog", "test", "other", ""]),

@@ -86,3 +86,14 @@ def test_a_missing_table_says_how_to_get_it(raw, competition):
 def test_an_image_template_with_an_unknown_column_is_an_error(raw, competition):
     with pytest.raises(KitsolveError, match="folder"):
         make_train_table(raw, change(competition, train_image="{folder}/{image_id}.png"))
+
+
+def test_the_path_of_an_image_is_that_on_the_disk(raw, competition):
+    (raw / "train" / "Ka\u0308fer 1.JPG").touch()  # decomposed, as macOS writes it
+    (raw / "train" / "b.png").touch()
+    (raw / "train.csv").write_text("image_id,shade\nKäfer 1,dark\nb,grey\nc,grey\n")
+    table = make_train_table(raw, change(competition, train_image="train/{image_id}.*"))
+    assert table.path.tolist() == ["train/Ka\u0308fer 1.JPG", "train/b.png", "train/c.*"]
+    assert table.image_id.tolist() == ["Käfer 1", "b", "c"]
+    (raw / "sample_submission.csv").write_text("image_id,shade\nt000,dark\n")
+    assert make_test_table(raw, change(competition, test_image="test/{image_id}.*")).path.tolist() == ["test/t000.png"]

@@ -105,3 +105,13 @@ def test_what_is_unpacked_already_is_taken_as_it_is(tmp_path):
     write_zip(tmp_path / "test.zip", ["1.jpg"])
     (tmp_path / "test").mkdir()
     assert find_images(tmp_path, ["test/1.jpg"], ["test.zip"], tmp_path / "x") == [tmp_path / "test" / "1.jpg"]
+
+
+def test_hidden_images_are_found_in_another_unicode_form_and_with_another_suffix(tmp_path):
+    write_zip(tmp_path / "test.zip", ["Ka\u0308fer.JPG", "b.png"])  # decomposed, as macOS writes it
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "c.jpeg").touch()
+    wanted = ["test/b.*", "test/Käfer.*", "more/c.*", "more/d.*"]
+    found = find_images(tmp_path, wanted, ["test.zip"], tmp_path / "scratch")
+    assert [path.name for path in found] == ["b.png", "Ka\u0308fer.JPG", "c.jpeg", "d.*"]
+    assert found[1].is_file()

@@ -208,6 +208,12 @@ def test_the_rerun_tree_holds_every_test_image_under_a_new_id(exported, bundle, 
             assert image.read_bytes() == (exported.raw("shades") / "test" / f"{row.origin}.png").read_bytes()
 
 
+def test_where_the_template_leaves_the_suffix_open_the_new_names_have_that_of_their_image(exported, bundle, tmp_path):
+    origins = mount_rerun(exported, replace(bundle, test=replace(bundle.test, image="test/{image_id}.*")), tmp_path)
+    images = {path.name for path in (tmp_path / "competitions" / "shades" / "test").iterdir()}
+    assert images == {f"{name}.png" for name in origins.image_id}
+
+
 def test_predictions_agree_only_where_the_same_images_have_the_same_label(bundle):
     public = pd.DataFrame({"image_id": ["a", "b"], "shade": ["dark", "grey"]})
     origins = pd.DataFrame({"image_id": ["x", "y", "z"], "origin": ["b", "", "a"]})
