@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from kitsolve.data.sampling import deal_rows, sample_rows
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder, join_rows
@@ -35,6 +36,8 @@ GRID = np.linspace(0, 1, 1001)
 MOST_PICKS, PATIENCE = 100, 10
 MOST_NUMBERS, FEWEST_ROWS = 2_000_000, 5_000
 """Climbing looks at so many numbers of a run, but at no fewer rows."""
+PARTS, SEED = 5, 0
+"""Parts into which the rows of a single fold are dealt; the seed of all samples."""
 
 Rows = NDArray[np.int64]
 
@@ -133,12 +136,13 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
             f"the runs {', '.join(names)} have {len(shared)} out-of-fold rows in common.",
             hint=f"train the folds that one of them lacks: `kitsolve train {slug} --run {names[-1]}`.",
         )
+    targets = subject.targets_of(shared)
     return Pool(
         judge=subject.judge,
         activation=subject.targets.activation,
         runs=names,
-        targets=subject.targets_of(shared),
-        folds=folds if len(np.unique(folds)) > 1 else np.arange(len(shared)) % 5,
+        targets=targets,
+        folds=folds if len(np.unique(folds)) > 1 else deal_rows(targets, PARTS, seed=SEED),
         outputs=outputs,
     )
 
@@ -248,11 +252,20 @@ def climb(pool: Pool, rows: Rows) -> tuple[float, ...]:
 
     A run's weight is its share in the picks (Caruana et al. 2004, Ensemble selection from libraries of models), of
     which the last ones that did not help are left out. Outputs are decoded by what suits their equal mean. Equal scores
-    are decided by the runs' names, not by their order.
+    are decided by the runs' names, not by their order. Where the equal mean is better on `rows`, of which climbing may
+    have looked at a sample, it stands.
     """
+    climbed, equal = _climb(pool, _thin(pool, rows)), (1 / len(pool.runs),) * len(pool.runs)
+    targets, scores = pool.targets[rows], []
+    for weights in (equal, climbed):
+        blend = Blend(pool.runs, "weighted", weights)
+        mixed = combine([outputs[rows] for outputs in pool.outputs], blend, activation=pool.activation)
+        scores.append(pool.judge.score(targets, mixed, fit_decoder(pool.judge, targets, mixed)))
+    return equal if pool.judge.metric.is_better(*scores) else climbed
+
+
+def _climb(pool: Pool, rows: Rows) -> tuple[float, ...]:
     judge, metric = pool.judge, pool.judge.metric
-    # A metric of the order lives on rare positives: none is left out.
-    rows = rows if judge.name in ORDER_METRICS else _thin(rows, pool.outputs[0].shape[1])
     targets, outputs = pool.targets[rows], [outputs[rows] for outputs in pool.outputs]
     decoder = fit_decoder(judge, targets, reduce(add, outputs) / np.float32(len(outputs)))
     order = sorted(range(len(outputs)), key=lambda run: pool.runs[run])
@@ -270,9 +283,15 @@ def climb(pool: Pool, rows: Rows) -> tuple[float, ...]:
     return tuple((np.bincount(picks[:kept], minlength=len(outputs)) / kept).tolist())
 
 
-def _thin(rows: Rows, num_outputs: int) -> Rows:
-    """Every so many-th of the rows; they bound the time, and a few weights do not get better with more."""
-    return rows[:: -(-len(rows) // max(MOST_NUMBERS // num_outputs, FEWEST_ROWS))]
+def _thin(pool: Pool, rows: Rows) -> Rows:
+    """A sample of the rows: it bounds the time, and a few weights do not get better with more.
+
+    A metric of the order lives on rare positives: none is left out.
+    """
+    if pool.judge.name in ORDER_METRICS:
+        return rows
+    most = max(MOST_NUMBERS // pool.outputs[0].shape[1], FEWEST_ROWS)
+    return rows[sample_rows(pool.targets[rows], most, seed=SEED)]
 
 
 def _best(metric: Metric, scores: list[float]) -> int:

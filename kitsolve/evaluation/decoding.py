@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsolve.config import Competition
+from kitsolve.data.sampling import sample_rows
 from kitsolve.data.targets import Targets
 from kitsolve.evaluation.oof import Outputs, decode_rows, iter_dense
 from kitsolve.hooks import find_competition_metric
@@ -20,6 +21,8 @@ from kitsolve.workspace import Workspace
 MOST_ROWS = 50_000
 """Rows that a fit looks at; a few parameters do not get better with more."""
 THRESHOLDS = np.concatenate([np.geomspace(0.01, 0.3, 15), np.linspace(0.35, 0.95, 13)])
+SEED = 0
+"""Of the sample."""
 NO_CLASS = -1
 """Stands in a ranking that is shorter than others."""
 CLIPS = (1e-6, 1e-5, 1e-4, 1e-3, 2e-3, 5e-3, 0.01, 0.02)
@@ -67,11 +70,21 @@ def find_judge(workspace: Workspace, competition: Competition, targets: Targets)
 
 
 def fit_decoder(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
-    """The decoder whose predictions score best on these rows; the plain one where nothing beats it."""
+    """The decoder whose predictions score best on these rows; the plain one where nothing beats it.
+
+    Of many rows a sample is fitted to; the plain decoder is then compared on all of them.
+    """
     if not judge.fits:
         return judge.plain
-    step = -(-len(targets) // MOST_ROWS)
-    targets, outputs = targets[::step], outputs[::step]
+    if len(targets) <= MOST_ROWS:
+        return _fit_to_all(judge, targets, outputs)
+    rows = sample_rows(targets, MOST_ROWS, seed=SEED)
+    found = _fit_to_all(judge, targets[rows], outputs[rows])
+    scores = [judge.score(targets, outputs, decoder) for decoder in (found, judge.plain)]
+    return found if judge.metric.is_better(*scores) else judge.plain
+
+
+def _fit_to_all(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
     best, best_score = judge.plain, judge.score(targets, outputs, judge.plain)
     for candidate in _candidates(judge, targets, outputs):
         score = judge.score(targets, outputs, candidate)

@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
 
+import numpy as np
 import pandas as pd
 
+from kitsolve.data.sampling import sample_rows
 from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, suffix_of
 
 Row = Mapping[str, str]
@@ -61,7 +63,8 @@ def find_templates(rows: pd.DataFrame, layout: Layout) -> list[Template]:
     columns = [name for name in rows if not UNSPEAKABLE.search(str(name))]
     if not layout.images or not columns or rows.empty:
         return []
-    spread = rows[columns].iloc[:: max(1, len(rows) // LOOKED_UP)].to_dict("records")
+    drawn = sample_rows(np.zeros(len(rows)), LOOKED_UP, seed=0)
+    spread = rows[columns].iloc[drawn].to_dict("records")
     found: dict[str, float] = {}
     for key in _keys(rows[columns]):
         found |= _score(_spell_key(rows[columns], key, layout), spread, layout)
@@ -108,7 +111,7 @@ def _keys(rows: pd.DataFrame) -> list[str]:
 
 def _score(texts: Iterable[str], spread: list[dict[str, str]], layout: Layout) -> dict[str, float]:
     """Template -> the share of the rows whose file is there; what serves only its own row is left out."""
-    few = spread[:: max(1, len(spread) // 20)]
+    few = [spread[row] for row in sample_rows(np.zeros(len(spread)), 20, seed=0)]
     shares = {}
     for text in dict.fromkeys(texts):
         if sum(path in layout.files for path in fill(text, few)) > (len(few) > 3):

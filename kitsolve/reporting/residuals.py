@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from kitsolve.data.sampling import sample_rows
 from kitsolve.pictures.summary import histogram_edges
 from kitsolve.reporting.html import element
 from kitsolve.reporting.outcome import Outcome
@@ -17,13 +18,13 @@ def show_residuals(outcome: Outcome) -> Section:
     """Predicted against true values, and a histogram of the differences."""
     true, predicted, name = outcome.targets.values, outcome.predicted, outcome.targets.names[0]
     residuals = predicted - true
-    step = -(-len(true) // MOST_DOTS)
+    rows = sample_rows(true, MOST_DOTS, seed=0)
     edges = histogram_edges(residuals, at_most=BINS)
     charts = [
-        draw_dots(true[::step], predicted[::step], names=(f"true {name}", f"predicted {name}")),
+        draw_dots(true[rows], predicted[rows], names=(f"true {name}", f"predicted {name}")),
         draw_bars(np.histogram(residuals, edges)[0], edges, names=(f"predicted − true {name}", "rows")),
     ]
-    thinned = f" The first chart shows every {step}th row." if step > 1 else ""
+    thinned = f" The first chart shows {len(rows):,} of them, drawn by lot." if len(rows) < len(true) else ""
     return Section(
         "errors",
         "Errors",

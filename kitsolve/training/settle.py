@@ -14,10 +14,12 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from itertools import islice
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
 from kitsolve.data.cache import choose_format, free_bytes
+from kitsolve.data.sampling import sample_rows
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference.bundle import TTA
 from kitsolve.inference.ensemble import one_member
@@ -142,8 +144,10 @@ def measure_pace(workspace: Workspace, job: FoldJob) -> Pace:
         float(train_step(job, state, batch, lr=job.recipe.lr))
         steps += 1
     step_s = (time.perf_counter() - started) / max(1, steps)
-    paths = [os.fsdecode(path) for path in job.data.paths[:TIMED_IMAGES]]
-    features = None if job.data.features is None else job.data.features[: len(paths)]
+    # By lot: the first images of a table may be all of one size.
+    rows = sample_rows(np.zeros(len(job.data.paths)), TIMED_IMAGES, seed=job.seed)
+    paths = [os.fsdecode(path) for path in job.data.paths[rows]]
+    features = None if job.data.features is None else job.data.features[rows]
     member = Member(state.model.eval(), job.preprocessing, TTA["none"], job.dtype, activation=job.activation)
     started = time.perf_counter()
     batches_of_probs = iter_probs(

@@ -10,6 +10,7 @@ from scipy.sparse import csr_array
 
 from kitsolve.data.fetch import read_train_table
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation import blend as blend_module
 from kitsolve.evaluation.blend import (
     Blend,
     Candidate,
@@ -118,6 +119,17 @@ def test_climbing_is_no_worse_than_the_best_run_on_its_rows():
     for seed in range(5):
         report = rate_blends(pool([1, 1.2, 0.8], seed=seed), method="weighted")
         assert candidates_of(report)["weighted"].fitted >= max(report.singles.values())
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss", "f1_macro"])
+@pytest.mark.parametrize("seed", range(8))
+def test_weights_climbed_on_a_sample_are_no_worse_than_the_mean_on_all_rows(monkeypatch, metric, seed):
+    monkeypatch.setattr(blend_module, "MOST_NUMBERS", 1)
+    monkeypatch.setattr(blend_module, "FEWEST_ROWS", 20)
+    known = pool([0.5, 0.6, 0.4], metric=metric, seed=seed)
+    report = rate_blends(known, method="weighted")
+    fitted = [candidates_of(report)[method].fitted for method in ("weighted", "mean")]
+    assert fitted[0] == fitted[1] or known.judge.metric.is_better(*fitted)
 
 
 def test_climbing_looks_at_labels_with_a_threshold_that_suits_them():

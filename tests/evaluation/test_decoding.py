@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from kitsolve.evaluation import decoding
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, fit_decoder
 from kitsolve.inference.bundle import Decoder
 from kitsolve.inference.decode import decode
@@ -106,3 +109,55 @@ def test_what_needs_no_fit_is_left_alone():
     targets, outputs = np.array([0, 1, 2]), np.eye(3)
     assert fit_decoder(rules, targets, outputs) is rules.plain
     assert decode_out_of_fold(rules, targets, outputs, np.array([0, 0, 1])).tolist() == [0, 1, 2]
+
+
+FITTED = [
+    ("binary", "f1_macro"), ("binary", "f1_micro"), ("binary", "log_loss"), ("multiclass", "log_loss"),
+    ("multilabel", "f1_macro"), ("multilabel", "f1_micro"), ("multilabel", "f1_sample"), ("ordinal", "qwk"),
+    ("ordinal", "accuracy"), ("retrieval", "map@2"),
+]  # fmt: skip
+
+
+@st.composite
+def predictions(draw):
+    """A judge, targets and outputs; the targets often have a period, and the outputs are often good or constant."""
+    task, metric = draw(st.sampled_from(FITTED))
+    rows, period, seed = draw(st.integers(30, 300)), draw(st.integers(1, 9)), draw(st.integers(0, 10_000))
+    rng, classes = np.random.default_rng(seed), 2 if task == "binary" else 3
+    sharpness = draw(st.sampled_from([0.0, 0.5, 3.0]))
+    targets = rng.integers(0, classes + (task == "retrieval"), period)[np.arange(rows) % period]
+    if task == "multilabel":
+        targets = rng.integers(0, 2, (period, 3), dtype=np.uint8)[np.arange(rows) % period]
+        outputs = 1 / (1 + np.exp(-rng.normal(sharpness * (targets - 0.5), 1)))
+    elif task == "ordinal":
+        true = targets[:, None] > np.arange(classes - 1)
+        outputs = 1 / (1 + np.exp(-rng.normal(sharpness * (true - 0.5), 1)))
+    else:
+        logits = rng.normal(size=(rows, classes)) + sharpness * (targets[:, None] == np.arange(classes))
+        outputs = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    return judge(task, metric), targets, outputs.astype(np.float32)
+
+
+@settings(max_examples=150)
+@given(predictions(), st.integers(5, 400))
+def test_what_is_fitted_to_a_sample_is_no_worse_than_the_plain_way_on_all_rows(made, most):
+    rules, targets, outputs = made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(decoding, "MOST_ROWS", most)
+        fitted = fit_decoder(rules, targets, outputs)
+    scores = [rules.score(targets, outputs, decoder) for decoder in (fitted, rules.plain)]
+    assert fitted == rules.plain or rules.metric.is_better(*scores)
+
+
+def test_rows_that_come_in_pairs_are_not_fitted_to_one_of_the_two(monkeypatch):
+    """An original and its forgery, one after the other: of every second row all are originals."""
+    rng = np.random.default_rng(7)
+    targets = np.arange(3000) % 2
+    positive = 1 / (1 + np.exp(-rng.normal(np.where(targets, 1.2, -1.2))))
+    outputs = np.column_stack([1 - positive, positive])
+    rules = judge("binary", "f1_macro")
+    monkeypatch.setattr(decoding, "MOST_ROWS", 1500)
+    fitted = fit_decoder(rules, targets, outputs)
+    monkeypatch.setattr(decoding, "MOST_ROWS", 3000)
+    best = fit_decoder(rules, targets, outputs)
+    assert rules.score(targets, outputs, fitted) > rules.score(targets, outputs, best) - 0.01
