@@ -211,11 +211,6 @@ def digest(*paths: Path) -> str:
     return content.hexdigest()
 
 
-def is_newer(path: Path, *sources: Path) -> bool:
-    """Whether `path` exists and was written after all that it was made from."""
-    return path.is_file() and all(path.stat().st_mtime_ns > source.stat().st_mtime_ns for source in sources)
-
-
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` whole or not at all."""
     write_whole(path, lambda file: file.write(content))
@@ -255,8 +250,40 @@ def read_csv(path: Path) -> pd.DataFrame:
         return read_table(path, spelt=True).rows
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object of a JSON file."""
-    value = json.loads(path.read_text(encoding="utf-8"))
-    assert isinstance(value, dict), f"{path} holds no JSON object"
+def read_json(path: Path, *, hint: str | None = None) -> dict[str, Any]:
+    """The object of a JSON file, without its seal.
+
+    Args:
+        hint: what repairs a damaged one.
+
+    Raises:
+        KitsolveError: it is no JSON object (cut off, empty, garbage), or not what `write_sealed` wrote.
+    """
+    hint = hint or f"bring {path} back from a copy, or remove it and run the same command again."
+    try:
+        value = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise KitsolveError(f"{path} is damaged: {error}.", hint) from error
+    except OSError as error:
+        raise KitsolveError(f"{path} cannot be read: {error.strerror}.", hint) from error
+    if not isinstance(value, dict):
+        raise KitsolveError(f"{path} is damaged: it holds no JSON object.", hint)
+    sealed = value.pop(SEAL, None)
+    if sealed is not None and sealed != _seal(value):
+        raise KitsolveError(f"{path} was changed after kitsolve wrote it.", hint)
     return value
+
+
+SEAL = "seal"
+"""The key of a file's own digest."""
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """As `write_json`, with a digest of its own: `read_json` then refuses the file where any value has changed."""
+    write_json(path, {**value, SEAL: _seal(value)})
+
+
+def _seal(value: dict[str, Any]) -> str:
+    """Independent of the order of keys; float and int, list and tuple as JSON holds them."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -18,6 +18,7 @@ FLOORS = {
     "hooks": 2,
     "recipe": 2,
     "workspace": 2,
+    "provenance": 2,
     "kaggle": 2,
     "remote": 1,
     "transport": 2,

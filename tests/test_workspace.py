@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from kitsolve.errors import KitsolveError
-from kitsolve.workspace import Workspace, is_newer, read_csv, read_json, write_csv, write_json, write_text, write_whole
+from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json, write_text, write_whole
 
 
 def test_a_file_is_written_with_its_folders_and_nothing_beside_it(tmp_path):
@@ -36,16 +36,6 @@ def test_a_full_disk_is_an_error_with_its_repair(tmp_path, number):
     with pytest.raises(KitsolveError, match="disk is full") as caught:
         write_whole(tmp_path / "file", full)
     assert str(tmp_path) in caught.value.hint
-
-
-def test_a_file_is_newer_than_what_it_was_made_from(tmp_path):
-    made, first, second = (tmp_path / name for name in ("made", "first", "second"))
-    for number, path in enumerate((first, made, second)):
-        path.touch()
-        os.utime(path, ns=(number, number))
-    assert is_newer(made, first)
-    assert not is_newer(made, first, second)
-    assert not is_newer(tmp_path / "missing", first)
 
 
 def test_ids_survive_the_way_through_csv(tmp_path):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 
@@ -15,14 +16,25 @@ from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, 
 from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
+from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
+from kitsolve.data.own_folds import write_folds
 from kitsolve.data.signatures import write_signatures
-from kitsolve.data.splits import split_rows
+from kitsolve.data.splits import describe_own_folds, split_again
+from kitsolve.data.stored import (
+    hash_raw_tables,
+    hash_tables,
+    list_edited,
+    list_stale,
+    read_earlier,
+    read_folds,
+    read_table,
+)
 from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
 from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.hooks import find_competition_metric
-from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
+from kitsolve.workspace import Workspace, write_csv, write_sealed
 
 
 @dataclass(frozen=True)
@@ -50,6 +62,7 @@ def fetch(
     """
     competition = read_competition(workspace, slug)
     marker = workspace.tables(slug) / "tables.json"
+    earlier = read_earlier(workspace, slug)
     if force or not workspace.raw(slug).is_dir():
         marker.unlink(missing_ok=True)
     fetch_raw(workspace, slug, source=source, prepare=load_prepare(workspace, slug), force=force)
@@ -59,11 +72,15 @@ def fetch(
     if not keep_archive:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
     facts = competition.for_training().model_dump(mode="json")
-    if marker.is_file() and (done := read_json(marker))["facts"] == facts:
-        return Fetched(**{**done["fetched"], "raw": str(workspace.raw(slug))})  # the root may have been moved
-    fetched, report = _write_tables(workspace, competition)
-    write_json(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report)})
-    return fetched
+    edited = list_edited(workspace, slug, earlier)
+    if marker.is_file() and earlier.get("facts") == facts and not edited and not list_stale(workspace, competition):
+        known = Fetched(**{**earlier["fetched"], "raw": str(workspace.raw(slug))})  # the root may have been moved
+        return replace(known, notices=known.notices + describe_own_folds(workspace, slug))
+    fetched, report = _write_tables(workspace, competition, facts_before=earlier.get("facts"))
+    made = {"files": hash_tables(workspace, slug), "made_from": hash_raw_tables(workspace, competition)}
+    write_sealed(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report), **made})
+    remade = [f"{name} was edited or damaged: it is made anew." for name in edited]
+    return replace(fetched, notices=[*fetched.notices, *remade, *describe_own_folds(workspace, slug)])
 
 
 def fetch_raw(
@@ -78,16 +95,23 @@ def fetch_raw(
 
     Args:
         prepare: a competition's prepare.py, whose `fetch` takes the place of the download.
+
+    Raises:
+        KitsolveError: the raw folder is there, and was filled from another source.
     """
     raw = workspace.raw(slug)
     if raw.is_dir() and not force:
+        if source is not None:
+            check_origin(workspace, slug, source)
         return raw
     if force:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
     partial = raw.with_name(f".{slug}.partial")
     shutil.rmtree(partial, ignore_errors=True)
+    listing = None
     if source is not None:
         _take(source, partial)
+        listing = take_listing(source)
     elif prepare is not None and hasattr(prepare, "fetch"):
         partial.mkdir(parents=True)
         prepare.fetch(partial)
@@ -95,8 +119,10 @@ def fetch_raw(
         _download(slug, workspace.download(slug), partial)
     if prepare is not None and hasattr(prepare, "answers"):
         write_csv(workspace.answers(slug), prepare.answers())
+    forget_origin(workspace, slug)
     shutil.rmtree(raw, ignore_errors=True)
     os.replace(partial, raw)
+    record_origin(workspace, slug, source, listing)
     return raw
 
 
@@ -137,7 +163,9 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetched, FoldReport]:
+def _write_tables(
+    workspace: Workspace, competition: Competition, *, facts_before: dict[str, Any] | None
+) -> tuple[Fetched, FoldReport]:
     raw, tables = workspace.raw(competition.slug), workspace.tables(competition.slug)
     train, test = make_train_table(raw, competition), make_test_table(raw, competition)
     targets = encode_targets(train, competition, raw)
@@ -145,19 +173,24 @@ def _write_tables(workspace: Workspace, competition: Competition) -> tuple[Fetch
     paths = [*train.path, *test.path]
     signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
     hashes = signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
-    folds, report = split_rows(train, targets, competition, hashes=hashes)
+    folds, report, choices, notices = split_again(
+        workspace, train, targets, competition, hashes=hashes, facts_before=facts_before
+    )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices = try_metric(metric, targets, plain, folds)
+    notices += try_metric(metric, targets, plain, folds)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
-    write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
+    write_folds(tables, train.image_id, folds, choices)
     write_signatures(tables, paths, signatures)
-    fetched = Fetched(str(raw), len(train), len(test), competition.folds.count, notices)
+    fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices)
     return fetched, report
 
 
 def read_train_table(workspace: Workspace, slug: str) -> pd.DataFrame:
-    """train.csv with its `fold` column, 0-based int; everything else as strings."""
-    tables = workspace.finished_tables(slug)
-    folds = read_csv(tables / "folds.csv").astype({"fold": int})
-    return read_csv(tables / "train.csv").merge(folds, on="image_id", validate="one_to_one")
+    """train.csv with its `fold` column, 0-based int; everything else as strings.
+
+    Raises:
+        KitsolveError: see read_table and read_folds.
+    """
+    train = read_table(workspace, slug, "train.csv")
+    return train.merge(read_folds(workspace, slug, train.image_id), on="image_id", validate="one_to_one")

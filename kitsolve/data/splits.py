@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kitsolve.config import Competition, check_facts, read_competition
+from kitsolve.config import Competition, read_competition
 from kitsolve.data.duplicates import group_duplicates, merge_groups
 from kitsolve.data.folds import FoldReport, describe_folds, make_folds
 from kitsolve.data.groups import group_cells, separate_missing
 from kitsolve.data.images import check_images
+from kitsolve.data.own_folds import FoldChoices, has_record, read_choices, write_folds
 from kitsolve.data.signatures import Signatures, read_signatures
+from kitsolve.data.stored import list_fact_changes, read_folds, read_marker, read_table
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError
-from kitsolve.workspace import Workspace, read_csv, read_json, write_csv, write_json
+from kitsolve.workspace import Workspace, write_sealed
 
 
 def split_rows(
@@ -61,12 +65,97 @@ def hash_train_images(workspace: Workspace, competition: Competition, train: pd.
 def read_train_signatures(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> Signatures:
     """The signature of every train image, as `fetch` has kept it; else all images are decoded."""
     tables, paths = workspace.tables(competition.slug), train.path.tolist()
-    test = read_csv(tables / "test.csv").path.tolist()
+    test = read_table(workspace, competition.slug, "test.csv").path.tolist()
     kept = read_signatures(tables, [*paths, *test])
     if kept is not None:
         return kept[: len(paths)]
     raw, channels = workspace.raw(competition.slug), competition.image.channels
     return check_images(raw, paths, slug=competition.slug, channels=channels, hashed=len(paths))
+
+
+def split_again(
+    workspace: Workspace,
+    train: pd.DataFrame,
+    targets: Targets,
+    competition: Competition,
+    *,
+    hashes: NDArray[np.uint64] | None,
+    facts_before: Mapping[str, Any] | None,
+) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
+    """The folds of tables that are made anew: what the user has chosen by `kitsolve folds` or by hand stays.
+
+    Args:
+        hashes: see split_rows.
+        facts_before: those of the tables before; None: there were none, or it is not known.
+
+    Returns:
+        The fold of every row, how alike the folds are, the choices behind them (None: edited by hand), and notices.
+
+    Raises:
+        KitsolveError: folds that were edited by hand do not fit these rows.
+    """
+    tables = workspace.tables(competition.slug)
+    choices = read_choices(tables)
+    if choices is None and _is_edited(tables, competition, facts_before):
+        return _keep_edited(workspace, train, targets, competition, hashes=hashes)
+    choices = choices or FoldChoices()
+    folds, report = split_rows(train, targets, choices.apply(competition, train), hashes=hashes)
+    return folds, report, choices, []
+
+
+def _is_edited(tables: Path, competition: Competition, facts_before: Mapping[str, Any] | None) -> bool:
+    """Whether folds.csv is perhaps the user's own: it is there, and no record says what made it.
+
+    Where an older version left no record and the facts of the folds have changed, these are what the user wants.
+    """
+    if not (tables / "folds.csv").is_file():
+        return False
+    if has_record(tables) or facts_before is None:
+        return True
+    facts = competition.model_dump(mode="json")
+    same_group = facts_before.get("train", {}).get("group") == facts["train"]["group"]
+    return same_group and not list_fact_changes(facts_before.get("folds", {}), facts["folds"])
+
+
+def _keep_edited(
+    workspace: Workspace,
+    train: pd.DataFrame,
+    targets: Targets,
+    competition: Competition,
+    *,
+    hashes: NDArray[np.uint64] | None,
+) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
+    """The folds of folds.csv as it is; those that the facts make where they are the same."""
+    made, report = split_rows(train, targets, competition, hashes=hashes)
+    tables, slug = workspace.tables(competition.slug), competition.slug
+    try:
+        kept = read_folds(workspace, slug, train.image_id)
+    except KitsolveError as error:
+        if not has_record(tables):  # an older version has made them, of other rows
+            return made, report, FoldChoices(), [f"folds.csv is made anew, as the facts say: {error}"]
+        hint = f"give each row of the new train table its fold, or remove {tables / 'folds.csv'}; then fetch again."
+        raise KitsolveError(f"your own folds do not fit: {error}", hint) from error
+    own = kept.set_index("image_id").fold.loc[train.image_id].to_numpy(dtype=np.int64)
+    if np.array_equal(own, made):
+        return made, report, FoldChoices(), []
+    groups = find_groups(train, competition, hashes=hashes)
+    report = describe_folds(own, targets=targets.values, label_names=targets.label_names, groups=groups)
+    return own, report, None, []
+
+
+def describe_own_folds(workspace: Workspace, slug: str) -> list[str]:
+    """The notice that the folds are the user's own, by `kitsolve folds` or by hand; none where the facts made them.
+
+    Raises:
+        KitsolveError: they do not fit the train table; see read_folds.
+    """
+    tables = workspace.finished_tables(slug)
+    choices = read_choices(tables)
+    if choices is not None or not has_record(tables):
+        told = f"the folds are your own: `kitsolve folds {slug} {choices}`; without options it follows the facts."
+        return [told] if choices is not None and str(choices) else []
+    read_folds(workspace, slug, read_table(workspace, slug, "train.csv").image_id)
+    return [f"folds.csv was edited and is used as your own; `kitsolve folds {slug}` makes it anew."]
 
 
 def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, group: str | None = None) -> FoldReport:
@@ -79,29 +168,17 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     Raises:
         KitsolveError: facts that do not fit together, no such column, or rows that cannot be split so.
     """
-    tables = workspace.finished_tables(slug)
-    competition = read_competition(workspace, slug)
-    train = read_csv(tables / "train.csv")
-    facts = competition.model_dump()
-    facts["folds"] |= changes
-    if group is not None:
-        facts["train"]["group"] = _parse_group(group, train)
-    competition = check_facts(facts)
+    tables, done = workspace.finished_tables(slug), read_marker(workspace, slug)
+    facts, choices = read_competition(workspace, slug), FoldChoices(changes, group)
+    train = read_table(workspace, slug, "train.csv")
+    competition = choices.apply(facts, train)
     targets = encode_targets(train, competition, workspace.raw(slug))
     hashes = hash_train_images(workspace, competition, train)
     folds, report = split_rows(train, targets, competition, hashes=hashes)
-    write_csv(tables / "folds.csv", pd.DataFrame({"image_id": train.image_id, "fold": folds}))
-    done = read_json(tables / "tables.json")
+    write_folds(tables, train.image_id, folds, choices)
+    told = facts.model_dump(mode="json")
+    done["facts"] |= {"folds": told["folds"]}
+    done["facts"].setdefault("train", {})["group"] = told["train"]["group"]
     done["fetched"]["folds"] = competition.folds.count
-    write_json(tables / "tables.json", done | {"fold_report": asdict(report)})
+    write_sealed(tables / "tables.json", done | {"fold_report": asdict(report)})
     return report
-
-
-def _parse_group(text: str, train: pd.DataFrame) -> str | dict[str, str]:
-    """A column, or a column and a pattern after a colon, as facts have them."""
-    if text in train:
-        return text
-    column, _, pattern = text.partition(":")
-    if column not in train or not pattern:
-        raise KitsolveError(f"train.csv has no column {column!r}.", hint=f"take one of: {', '.join(train)}.")
-    return {"column": column, "pattern": pattern}

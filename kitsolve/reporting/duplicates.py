@@ -13,10 +13,11 @@ from kitsolve.data.duplicates import group_duplicates
 from kitsolve.data.images import check_images
 from kitsolve.pictures.show import read_train_set
 from kitsolve.pictures.summary import TrainSet, row_labels
+from kitsolve.provenance import is_made_from, stat_sha256, write_record
 from kitsolve.reporting.html import Html, element, join, table
 from kitsolve.reporting.page import Section
 from kitsolve.reporting.thumbnails import draw_files
-from kitsolve.workspace import Workspace, is_newer, read_csv, write_csv
+from kitsolve.workspace import Workspace, read_csv, write_csv
 
 MOST_IMAGES = 20_000
 """More are not hashed for a report: it would take longer than reading it is worth."""
@@ -91,15 +92,15 @@ def read_hashes(workspace: Workspace, images: Images) -> NDArray[np.uint64] | No
     """The perceptual hash of each image, computed once for all reports; None where there are too many for that."""
     slug, channels = images.train.competition.slug, images.train.competition.image.channels
     file = workspace.reports(slug) / "hashes.csv"
-    if is_newer(file, workspace.tables(slug) / "tables.json"):
-        known = read_csv(file)
-        if known.path.tolist() == images.paths:
-            return np.array([int(text, 16) for text in known.hash], dtype=np.uint64)
+    made_from = {"the images": stat_sha256(workspace.raw(slug), images.paths)}
+    if is_made_from(file, made_from):
+        return np.array([int(text, 16) for text in read_csv(file).hash], dtype=np.uint64)
     if len(images.paths) > MOST_IMAGES:
         return None
     found = check_images(workspace.raw(slug), images.paths, slug=slug, channels=channels, hashed=len(images.paths))
     hashes = found.hashes
     write_csv(file, pd.DataFrame({"path": images.paths, "hash": [f"{int(value):016x}" for value in hashes]}))
+    write_record(file, made_from)
     return hashes
 
 

@@ -2,30 +2,72 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from kitsolve.errors import translated
-from kitsolve.inference.bundle import Bundle
+from kitsolve.data.stored import read_table
+from kitsolve.errors import KitsolveError, translated
+from kitsolve.inference.bundle import Bundle, file_sha256
 from kitsolve.inference.devices import choose_device
 from kitsolve.inference.predict import predict_bundle
 from kitsolve.inference.testset import read_sample
-from kitsolve.workspace import Workspace, is_newer
+from kitsolve.provenance import Record, Sources, files_sha256, list_changes, read_record, write_record
+from kitsolve.workspace import Workspace
 
 
 def keep_or_predict(workspace: Workspace, bundle: Bundle) -> Path:
-    """The submission.csv that was made from this bundle and these tables; a new one where there is none."""
-    slug = bundle.competition
-    path = workspace.submission(slug, bundle.name)
-    sources = workspace.bundle(slug, bundle.name) / "bundle.json", workspace.finished_tables(slug) / "tables.json"
-    return path if is_newer(path, *sources) else predict(workspace, bundle)
+    """The submission.csv that was made from this bundle and these test files; a new one where there is none.
+
+    Raises:
+        KitsolveError: it was edited since it was predicted; see also `predict`.
+    """
+    path, record = workspace.submission(bundle.competition, bundle.name), _read_own(workspace, bundle)
+    if record is None:
+        return predict(workspace, bundle)
+    if file_sha256(path) != record.sha256:
+        raise KitsolveError(
+            f"{path} was changed after `kitsolve predict` wrote it: it is no longer what {bundle.name} predicts.",
+            hint="run `kitsolve predict` for these runs, which writes it anew; "
+            f"or submit it as a file of your own, without the CV: --file {path}.",
+        )
+    changes = list_changes(record.made_from, list_sources(workspace, bundle))
+    if changes:
+        tqdm.write(f"predicting anew: {', '.join(changes)} changed since submission.csv was written", file=sys.stderr)
+        return predict(workspace, bundle)
+    return path
+
+
+def _read_own(workspace: Workspace, bundle: Bundle) -> Record | None:
+    """The record of the bundle's submission.csv; what has none is put aside, since it may be the user's own."""
+    path = workspace.submission(bundle.competition, bundle.name)
+    record = read_record(path)
+    if path.is_file() and record is None:
+        aside = path.with_name("submission.before.csv")
+        path.replace(aside)
+        text = f"it is not on record what {path} was made from: it is now {aside.name}, and the test set predicted anew"
+        tqdm.write(text, file=sys.stderr)
+    return record if path.is_file() else None
+
+
+def list_sources(workspace: Workspace, bundle: Bundle) -> Sources:
+    """What a submission is made from, by content: bundle.json, the tables of the test set and its images."""
+    slug, raw = bundle.competition, workspace.raw(bundle.competition)
+    images = read_table(workspace, slug, "test.csv").path
+    names = [bundle.submission.sample, *bundle.test.files]
+    made_from = {"bundle.json": file_sha256(workspace.bundle(slug, bundle.name) / "bundle.json")}
+    made_from |= {name: files_sha256(raw, [name]) for name in dict.fromkeys(names)}
+    return made_from | {"the test images": files_sha256(raw, images)}
 
 
 def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None, device: str = "auto") -> Path:
-    """Write the bundle's submission of the raw folder's test images.
+    """Write the bundle's submission of the raw folder's test images, and what it was made from.
+
+    Args:
+        output: another place, where nothing is recorded.
 
     Returns:
         The path of the checked submission.csv.
@@ -34,15 +76,22 @@ def predict(workspace: Workspace, bundle: Bundle, *, output: Path | None = None,
         KitsolveError: a missing or damaged image, sample submission or weights file.
     """
     slug = bundle.competition
-    output = output or workspace.submission(slug, bundle.name)
+    own = workspace.submission(slug, bundle.name)
+    made_from = list_sources(workspace, bundle) if output is None else {}
     with translated(f"run `kitsolve fetch {slug} --force` for images, `kitsolve export {slug}` for weights."):
         chosen = choose_device(device)
         rows = len(read_sample(workspace.raw(slug), bundle.submission))
         with tqdm(total=rows, desc="predicting", unit="img", leave=False, disable=None) as bar:
             predict_bundle(
-                workspace.bundle(slug, bundle.name), workspace.raw(slug), output, device=chosen, report=bar.update
+                workspace.bundle(slug, bundle.name),
+                workspace.raw(slug),
+                output or own,
+                device=chosen,
+                report=bar.update,
             )
-    return output
+    if output is None:
+        write_record(own, made_from)
+    return output or own
 
 
 def find_difference(ours: pd.DataFrame, theirs: pd.DataFrame, kind: str) -> str | None:

@@ -64,17 +64,61 @@ def test_a_failed_prediction_leaves_the_former_submission(copy):
     assert pd.read_csv(copy.submission("shades", bundle.name)).equals(before)
 
 
-def test_a_submission_is_kept_until_bundle_or_tables_are_newer(copy):
+def sources_of_a_submission(workspace):
+    """Each file that a submission of `shades` hangs on, and how it is changed without a change of size and time."""
+    return [workspace.raw("shades") / "test" / "t003.png", workspace.raw("shades") / "sample_submission.csv"]
+
+
+def test_a_submission_is_kept_while_it_is_made_from_what_there_is(copy, monkeypatch):
+    path = keep_or_predict(copy, find_bundle(copy, "shades"))
+    monkeypatch.setattr("kitsolve.submission.predict.predict_bundle", None)
+    for source in [*copy.root.rglob("*.json"), *copy.root.rglob("*.png"), path]:
+        os.utime(source, ns=(0, 10**18))  # as `cp -r` or a clock that was ahead leave them
+    assert keep_or_predict(copy, find_bundle(copy, "shades")) == path
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_source_of_equal_size_and_time_but_another_content_is_noticed(copy, number, capsys):
+    bundle = find_bundle(copy, "shades")
+    keep_or_predict(copy, bundle)
+    source = sources_of_a_submission(copy)[number]
+    state, other = source.stat(), copy.raw("shades") / "test" / "t004.png"
+    content = other.read_bytes() if number == 0 else source.read_bytes().replace(b"dark", b"grey")
+    source.unlink()
+    source.write_bytes(content)
+    os.utime(source, ns=(state.st_atime_ns, state.st_mtime_ns))
+    keep_or_predict(copy, bundle)
+    assert f"predicting anew: {['the test images', source.name][number]} changed" in capsys.readouterr().err
+
+
+def test_a_submission_of_another_bundle_is_predicted_anew(copy, capsys):
+    bundle = find_bundle(copy, "shades")
+    keep_or_predict(copy, bundle)
+    described = copy.bundle("shades", bundle.name) / "bundle.json"
+    described.write_text(described.read_text().replace('"batch_size": 32', '"batch_size": 31'))
+    keep_or_predict(copy, bundle)
+    assert "predicting anew: bundle.json changed" in capsys.readouterr().err
+
+
+def test_a_submission_that_was_edited_by_hand_is_not_the_runs_own(copy):
     bundle = find_bundle(copy, "shades")
     path = keep_or_predict(copy, bundle)
-    path.write_text("kept")
-    assert keep_or_predict(copy, bundle).read_text() == "kept"
-    for source in (copy.bundle("shades", bundle.name) / "bundle.json", copy.tables("shades") / "tables.json"):
-        path.write_text("stale")
-        later = path.stat().st_mtime_ns + 1
-        os.utime(source, ns=(later, later))
-        assert keep_or_predict(copy, bundle).read_text() != "stale"
-        os.utime(source, ns=(0, 0))
+    own = path.read_text()
+    path.write_text(own.replace("t000,bright", "t000,dark"))
+    with pytest.raises(KitsolveError, match="was changed after `kitsolve predict` wrote it") as caught:
+        keep_or_predict(copy, bundle)
+    assert f"--file {path}" in caught.value.hint
+    predict(copy, bundle)
+    assert keep_or_predict(copy, bundle).read_text() == own
+
+
+def test_a_submission_without_a_record_is_put_aside_not_lost(copy):
+    bundle = find_bundle(copy, "shades")
+    path = keep_or_predict(copy, bundle)
+    path.with_name("submission.csv.made.json").unlink()
+    path.write_text("mine")
+    assert keep_or_predict(copy, bundle).read_text() != "mine"
+    assert path.with_name("submission.before.csv").read_text() == "mine"
 
 
 def place_of(exported):
