@@ -56,7 +56,9 @@ class Recipe(Strict):
 
     # Epochs and steps.
     epochs: int = Field(default=8, ge=1)
-    patience: int = Field(default=0, ge=0, description="stop after so many epochs without a best one; 0: never")
+    patience: int = Field(
+        default=0, ge=0, description="stop after so many epochs without a best one, by score or else by loss; 0: never"
+    )
     batch_size: int | Literal["auto"] = Field(default=32, description="auto: as much as the GPU's memory holds")
     accumulate: int = Field(default=1, ge=1, description="parts of a batch that go through the model one by one")
     sampler: Literal["uniform", "balanced"] = "uniform"

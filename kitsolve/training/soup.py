@@ -1,4 +1,4 @@
-"""A greedy soup: the mean of the state_dicts of the best epochs, as long as it scores better (arXiv:2203.05482)."""
+"""A greedy soup: the mean of the state_dicts of the best epochs, as long as it scores no worse (arXiv:2203.05482)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from tqdm import tqdm
 from kitsolve.data.cache import ScaledImages
 from kitsolve.evaluation.runs import name_fold
 from kitsolve.training.checkpoint import TrainState, save_best
+from kitsolve.training.epochs import Line, rank_epoch
 from kitsolve.training.job import FoldJob
-from kitsolve.training.validation import predict_epoch, score_validation
+from kitsolve.training.validation import predict_epoch, rate_outputs
 
 Weights = dict[str, Tensor]
 
@@ -42,8 +43,7 @@ def rank_epochs(job: FoldJob, state: TrainState) -> list[int]:
     epochs = [line["epoch"] for line in state.history]
     if not len(job.data.val):
         return epochs[::-1][: job.recipe.soup]
-    sign = -1 if job.judge.metric.greater_is_better else 1
-    return sorted(epochs, key=lambda epoch: sign * state.history[epoch]["score"])[: job.recipe.soup]
+    return sorted(epochs, key=lambda epoch: rank_epoch(job.judge.metric, state.history[epoch]))[: job.recipe.soup]
 
 
 def cook_soup(job: FoldJob, state: TrainState, images: ScaledImages) -> None:
@@ -53,18 +53,18 @@ def cook_soup(job: FoldJob, state: TrainState, images: ScaledImages) -> None:
     """
     best, *others = rank_epochs(job, state)
     soup, eaten = load_file(ingredient(job.folder, best)), 1
-    model = state.evaluated
-    score = state.history[best]["score"]
+    model, metric = state.evaluated, job.judge.metric
+    rated: Line = state.history[best]
     for epoch in others:
         tried = stir(soup, load_file(ingredient(job.folder, epoch)), share=1 / (eaten + 1))
         model.load_state_dict(tried)
-        value = score_validation(job, predict_epoch(job, model, images)) if len(job.data.val) else score
-        if value == score or not len(job.data.val) or job.judge.metric.is_better(value, score):
-            soup, score, eaten = tried, value, eaten + 1
+        found = rate_outputs(job, predict_epoch(job, model, images)) if len(job.data.val) else rated
+        if rank_epoch(metric, found) <= rank_epoch(metric, rated):
+            soup, rated, eaten = tried, found, eaten + 1
     model.load_state_dict(soup)
     if job.machine.leads:
         save_best(model, job.folder / "best.safetensors")
-        shown = f"  {job.run.competition.metric} {score:.5f}" if len(job.data.val) else ""
+        shown = f"  {job.run.competition.metric} {rated['score']:.5f}" if len(job.data.val) else ""
         tqdm.write(f"fold {name_fold(job.data.fold)}  soup of {eaten} epochs{shown}", file=sys.stderr)
 
 

@@ -20,6 +20,7 @@ from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import Member, load_member
 from kitsolve.training.checkpoint import TrainState, save_best
 from kitsolve.training.distributed import Machine, gather_outputs
+from kitsolve.training.epochs import is_best
 from kitsolve.training.job import FoldData, FoldJob, fold_spec
 from kitsolve.training.losses import loss_of_outputs
 
@@ -41,15 +42,14 @@ def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, ima
     """
     data, metric = job.data, job.judge.metric
     outputs = predict_epoch(job, state.evaluated, images) if len(data.val) else None
-    score = math.nan if outputs is None else score_validation(job, outputs)
-    best = outputs is None or metric.is_better(score, state.best_score)
+    rated = {"val_loss": math.nan, "score": math.nan} if outputs is None else rate_outputs(job, outputs)
+    best = outputs is None or is_best(metric, rated, state.history)
     state.history.append(
         {
             "epoch": len(state.history),
             "lr": state.optimizer.param_groups[0]["lr"],
             "train_loss": state.loss_sum.item() / (state.step - state.epoch_start),
-            "val_loss": math.nan if outputs is None else _mean_loss(job, outputs),
-            "score": score,
+            **rated,
             "best": best,
             "images_per_s": round(images_per_s, 1),
         }
@@ -57,7 +57,7 @@ def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, ima
     state.loss_sum.zero_()
     state.epoch_start = state.step
     if best:
-        state.best_score = score
+        state.best_score = rated["score"]
         if job.machine.leads:
             save_best(state.evaluated, job.folder / "best.safetensors")
     return None if outputs is None else _count_confusion(job, outputs)
@@ -98,6 +98,11 @@ def predict_rows(
         read=read_image if images is None else lambda row, channels: images.read(row),
     )
     return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
+
+
+def rate_outputs(job: FoldJob, outputs: Outputs) -> dict[str, float]:
+    """What tells epochs apart: the validation rows' `score`, and between equal ones their plain `val_loss`."""
+    return {"val_loss": _mean_loss(job, outputs), "score": score_validation(job, outputs)}
 
 
 def score_validation(job: FoldJob, outputs: Outputs) -> float:

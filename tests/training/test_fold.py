@@ -297,10 +297,13 @@ def test_when_not_even_one_image_fits_it_says_what_to_do(fetched, monkeypatch):
 
 def test_a_training_stops_when_no_epoch_is_the_best_any_more(fetched, monkeypatch):
     scores = iter([0.5, 0.6, 0.6, 0.6, 0.6, 0.9])
+    losses = iter([0.9, 0.8, 0.7, 0.7, 0.8, 0.1])
     monkeypatch.setattr(validation_module, "score_validation", lambda job, outputs: next(scores))
+    monkeypatch.setattr(validation_module, "_mean_loss", lambda job, outputs: next(losses))
     train(fetched, "epochs=9", "patience=2")
     history = pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")
-    assert history.score.tolist() == [0.5, 0.6, 0.6, 0.6]
+    assert history.score.tolist() == [0.5, 0.6, 0.6, 0.6, 0.6]
+    assert history.best.tolist() == [True, True, True, False, False], "of equal scores the lower loss is the best"
 
 
 def test_two_processes_may_train_two_folds_but_not_the_same(fetched):

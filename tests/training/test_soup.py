@@ -29,7 +29,6 @@ def train(workspace, name, *overrides, folds=(0,)):
 def test_the_soup_is_what_scores_best_and_its_ingredients_go(fetched, monkeypatch):
     scores = iter([0.5, 0.9, 0.7, 0.8, 0.95, 0.6, 0.99])  # four epochs, then two tries, then the OOF
     monkeypatch.setattr("kitsolve.training.validation.score_validation", lambda job, outputs: next(scores))
-    monkeypatch.setattr(soup_module, "score_validation", lambda job, outputs: next(scores))
     kept = {}
     cook = soup_module.cook_soup
 
