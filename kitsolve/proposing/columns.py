@@ -15,6 +15,7 @@ LABEL_WORDS = re.compile(
     r"|outcome|finding|individual|identity|^(?:y|id|has|is)(?:_|$)",
     re.IGNORECASE,
 )
+PLAIN_LABELS = re.compile(r"labels?|class(?:name)?|targets?|categor(?:y|ies)|species|breed|diagnosis", re.IGNORECASE)
 GROUP_WORDS = re.compile(
     r"patient|subject|series|study|case|person|participant|animal|individual|volunteer|donor|user|session|video|clip"
     r"|sequence|scene|slide|specimen|lesion|plot|burst|location|camera|group_?id",
@@ -139,7 +140,7 @@ def rate_label(name: str, cells: pd.Series, sample: pd.DataFrame | None) -> int:
     if OTHER_WORDS.search(name):
         return -1
     if LABEL_WORDS.search(name):
-        return 1
+        return 2 if PLAIN_LABELS.fullmatch(name) else 1
     return -1 if GROUP_WORDS.search(name) else 0
 
 

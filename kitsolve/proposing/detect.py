@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from kitsolve.proposing.columns import choose_features, choose_group, choose_id, choose_target, is_number, naming_fields
+from kitsolve.proposing.coverage import say_repeated
 from kitsolve.proposing.findings import Sample, TestRows, TrainRows, find_sample, find_test, find_train
+from kitsolve.proposing.foreign import describe_cut
 from kitsolve.proposing.forms import Form, Hints
 from kitsolve.proposing.labels import find_form
-from kitsolve.proposing.layout import Layout, describe_images, name_unreadable, read_layout, suffix_of
+from kitsolve.proposing.layout import Layout, describe_images, read_layout, suffix_of
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
+from kitsolve.proposing.refusal import Evidence, refuse, refuse_packed_test
+from kitsolve.proposing.roles import is_of_test
 from kitsolve.proposing.scoring import choose_metric, choose_scheme, choose_way
 from kitsolve.proposing.sources import Source, read_sources
 from kitsolve.proposing.templates import fill_table
@@ -36,7 +40,6 @@ class Findings:
     test: TestRows
     id: Guess
     form: Form
-    has_labels: bool
     group: Guess | None
     features: Guess | None
 
@@ -49,43 +52,75 @@ def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> 
         pages: Kaggle's own pages by name: they may tell the metric.
 
     Raises:
-        KitsolveError: no such folder.
+        KitsolveError: no such folder, or a layout that no facts can say; see refusal.
     """
     layout = read_layout(raw)
     with TemporaryDirectory(prefix="kitsolve-") as name:
         scratch = Path(name)
         sources, notes = read_sources(layout, scratch)
         words = " ".join([slug.replace("-", " "), *(pages or {}).values()])
-        findings = _find_all(layout, sources, Hints(metric=name_metric(pages or {}), words=words))
+        findings = _find_all(layout, sources, Hints(metric=name_metric(pages or {}), words=words), notes=notes)
         entries = _list_entries(findings, layout, scratch, title=_title(slug), pages=pages or {})
         facts = [Fact(table, key, guess.value, guess.reason, guess.choices) for table, key, guess in entries]
-        found, problems = verify(facts, layout, scratch, slug=slug)
-        problems = [*_say_unlabelled(findings, sources), *problems]
-    if problems or not layout.images:
-        problems += [*layout.notes, *notes, *name_unreadable(layout)]
+        found, problems, left_out = verify(facts, layout, scratch, slug=slug)
+        refuse_packed_test(layout, problems)
+        problems = [*_say_tables(findings), *(said for said in problems if not _is_explained(said, findings))]
+        facts, found = _say_left_out(facts, found, left_out)
+    if problems:
+        problems += [*layout.notes, *notes]
     return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems)
 
 
-def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints) -> Findings:
+def _say_tables(findings: Findings) -> list[str]:
+    """What the tables themselves need before facts can name them."""
+    train, test, sample = findings.train, findings.test, findings.sample
+    problems = [describe_cut(train.source)] if train.source and train.source.cut else []
+    if test.source is not None and test.id is not None and sample.rows is not None:
+        problems += say_repeated(test.source.rows, test.id, sample.rows.iloc[:, 0], test.source.path)
+    return problems
+
+
+def _is_explained(problem: str, findings: Findings) -> bool:
+    """Whether the cut that paths need is the cause."""
+    source = findings.train.source
+    return source is not None and source.cut is not None and "train rows find no image" in problem
+
+
+def _say_left_out(
+    facts: list[Fact], found: dict[str, str], left_out: Mapping[str, int]
+) -> tuple[list[Fact], dict[str, str]]:
+    """The rows are unsure where images lie in folders that no row uses, unless these are of a test set."""
+    if not left_out:
+        return facts, found
+    shown = ", ".join(f"{count:,} in {folder or '.'}" for folder, count in list(left_out.items())[:4])
+    shown += ", …" if len(left_out) > 4 else ""
+    others = sum(count for folder, count in left_out.items() if not is_of_test(folder))
+    for place, fact in enumerate(facts):
+        if others and (fact.table, fact.key) == ("train", "rows"):
+            reason = f"{fact.reason}; {others:,} images are used by no row"
+            choices = fact.choices or (fact.value, "further rows for them")
+            facts[place] = replace(fact, reason=reason, choices=choices)
+    return facts, found | {"left out": f"images: {shown}"}
+
+
+def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints, *, notes: Sequence[str]) -> Findings:
     sample = find_sample(sources)
     train = find_train(layout, sources, sample, words=hints.words)
     test = find_test(layout, sources, sample, train)
     known = [name for name in (*_coco_keys(train)[:1], test.id, sample.id) if name]
     row_id = choose_id(train.rows, fields=train.fields, known=known)
     taken = {row_id.value, *naming_fields(train.rows, train.fields), *_coco_keys(train)}
-    target = _find_target(train, sample, test, taken)
+    target = Guess(None, "there are no rows") if train.rows.empty else _find_target(train, sample, test, taken)
     has_labels = target.value is not None
-    if not has_labels:
-        form = _guess_form(train, taken)
-    else:
-        hints = _add_names(hints, target, train, sources)
-        form = find_form(train.rows, target, sample.rows, hints)
-        form = _open_form(form) if train.column and train.fact.choices else form
+    refuse(Evidence(layout, sources, sample, train, has_labels, [*layout.notes, *notes]))
+    hints = _add_names(hints, target, train, sources)
+    form = find_form(train.rows, target, sample.rows, hints)
+    form = _open_form(form) if train.column and train.fact.choices else form
     taken |= set(_columns_of(form.target.value))
     group = choose_group(train.rows, form.target.value, taken)
     taken |= {group.value, test.id, sample.id} if group else {test.id, sample.id}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
-    return Findings(sample, train, test, row_id, form, has_labels, group, features)
+    return Findings(sample, train, test, row_id, form, group, features)
 
 
 def _coco_keys(train: TrainRows) -> list[str]:
@@ -104,16 +139,6 @@ def _find_target(train: TrainRows, sample: Sample, test: TestRows, taken: set[st
         return Guess(COCO_LABEL, "the label of a coco file")
     added = set(test.rows) if test.rows is not None and test.source is not None else set()
     return choose_target(train.rows, sample.rows, taken | (added - own))
-
-
-def _guess_form(train: TrainRows, taken: set[str]) -> Form:
-    """What there is to say of rows without a label: the choice is all open."""
-    fresh = "label" if "label" not in train.rows else "the_label"
-    names = (*(str(name) for name in train.rows if name not in taken), fresh)
-    target = Guess(names[0], "no column looks like a label", (*names, "another one") if len(names) == 1 else names)
-    tasks = ("multiclass", "binary", "multilabel", "ordinal", "regression", "retrieval")
-    kinds = ("label", "probability", "class_probabilities", "label_list", "top_k", "value")
-    return Form(target, Guess(tasks[0], "there are no labels", tasks), Guess(kinds[0], "there are no labels", kinds))
 
 
 def _open_form(form: Form) -> Form:
@@ -236,21 +261,6 @@ def _count_channels(train: TrainRows, layout: Layout, scratch: Path) -> Guess | 
     sides = sorted({shape[0], shape[-1]})
     unsure = len(sides) == 2 and sides[1] <= MOST_CHANNELS
     return Guess(int(sides[0]), reason, tuple(map(int, sides)) if unsure else ())
-
-
-def _say_unlabelled(findings: Findings, sources: Sequence[Source]) -> list[str]:
-    """That there are no train rows, or that they have no label, and which table may have it."""
-    train, sample = findings.train, findings.sample
-    if train.rows.empty:
-        tables = ", ".join(source.path for source in sources if source.path not in sample.paths) or "there is none"
-        return [f"no table names train images as a template could ({tables}), and no folder is a class."]
-    if findings.has_labels or train.source is None:
-        return []
-    wanted = set() if sample.rows is None else set(sample.rows.columns[1:])
-    used = (train.source.path, *sample.paths)
-    there = [source.path for source in sources if source.path not in used and wanted & set(source.rows)]
-    beside = f" {there[0]} has: join them in prepare.py." if there else ""
-    return [f"{train.source.path} has no column that could be a label.{beside}"]
 
 
 def _title(slug: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
 import os
 import shutil
 import tarfile
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,8 +20,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference.filetree import IMAGE_SUFFIXES
 
 # Formats that need no conversion to be seen: where an image is there in several, one of these is taken.
-PLAIN_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-UNREADABLE = (".tfrec", ".tfrecord", ".h5", ".hdf5", ".bson", ".parquet", ".npz")
+PLAIN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Packed:
 class Layout:
     """The files of a raw folder, by the paths that they have once its archives are unpacked.
 
-    `files[path]` is None for a file that lies there already. `notes` are sentences about what cannot be looked into.
+    `files[path]` is None for a file that lies there already. `notes` are sentences about archives that cannot be looked
+    into, and about members that only a password opens: those are no files of the layout.
     """
 
     raw: Path
@@ -56,14 +59,19 @@ class Layout:
         return list(dict.fromkeys(found.archive for found in packed if found))
 
     def place(self, path: str, folder: Path) -> Path:
-        """The file on the disk: its own place, or unpacked below `folder`."""
+        """The file on the disk: its own place, or unpacked below `folder`.
+
+        Raises:
+            KitsolveError: its archive is damaged.
+        """
         packed = self.files[path]
         if packed is None:
             return self.raw / path
         target = folder / path
         if not target.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)
-            _extract(self.raw / packed.archive, packed.member, target)
+            with archive_errors(packed.archive):
+                _extract(self.raw / packed.archive, packed.member, target)
         return target
 
 
@@ -84,10 +92,46 @@ def read_layout(raw: Path) -> Layout:
         if (raw / place_of(archive)).exists():
             continue  # unpacked already
         try:
-            files |= _list_archive(raw, archive, place_of(archive))
-        except (zipfile.BadZipFile, tarfile.ReadError, EOFError, OSError, KitsolveError) as error:
-            notes.append(f"{archive} cannot be looked into: {error}.")
+            with archive_errors(archive):
+                found, locked = _list_archive(raw, archive, place_of(archive))
+        except KitsolveError as error:
+            notes.append(f"{error.problem} {error.hint}")
+            continue
+        files |= found
+        if locked:
+            notes.append(f"{archive} is encrypted: {locked:,} files in it are left out; unpack it with its password.")
     return Layout(raw, files, tuple(notes))
+
+
+@contextmanager
+def archive_errors(archive: str) -> Iterator[None]:
+    """Say what is wrong with an archive in one sentence; what reads zip, tar and 7z has a dozen kinds of errors.
+
+    Raises:
+        KitsolveError: it is damaged, encrypted, or packed in a way that nothing here unpacks.
+    """
+    try:
+        yield
+    except KitsolveError as error:
+        raise KitsolveError(f"{archive} cannot be looked into: {error.problem}.", error.hint) from error
+    except DAMAGES as error:
+        locked = isinstance(error, RuntimeError) and "password" in str(error)
+        raise _cannot_be_read(archive, error, is_locked=locked) from error
+    except Exception as error:
+        if not type(error).__module__.startswith("py7zr"):
+            raise
+        raise _cannot_be_read(archive, error, is_locked=type(error).__name__ == "PasswordRequired") from error
+
+
+# NotImplementedError, a RuntimeError: a way of packing that zipfile does not know.
+DAMAGES = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, tarfile.TarError, EOFError, OSError, RuntimeError)
+
+
+def _cannot_be_read(archive: str, error: Exception, *, is_locked: bool) -> KitsolveError:
+    if is_locked:
+        return KitsolveError(f"{archive} is encrypted.", hint="unpack it with its password, or leave it out.")
+    said = str(error).split("\n")[0] or type(error).__name__
+    return KitsolveError(f"{archive} cannot be looked into: {said}.", hint="get it again, or leave it out.")
 
 
 def suffix_of(path: str) -> str:
@@ -102,14 +146,6 @@ def describe_images(layout: Layout) -> str:
     counts = ", ".join(f"{count:,} {suffix}" for suffix, count in formats.most_common())
     where = ", ".join(f"{folder} ({count:,})" for folder, count in folders.most_common(6))
     return f"{counts}; in {where}" if counts else "none"
-
-
-def name_unreadable(layout: Layout) -> list[str]:
-    """Files that may hold images which kitsolve does not read."""
-    counts = Counter(suffix_of(path) for path in layout.files if suffix_of(path) in UNREADABLE)
-    if not counts or layout.images:
-        return []
-    return [f"there are no image files, but {', '.join(f'{count:,} {suffix}' for suffix, count in counts.items())}."]
 
 
 def _walk(raw: Path) -> Iterator[str]:
@@ -131,34 +167,39 @@ def _is_shown(name: str) -> bool:
     return not name.startswith(".") and name != "__MACOSX"
 
 
-def _list_archive(raw: Path, archive: str, place: str) -> dict[str, Packed | None]:
-    members = _list_members(raw / archive)
+def _list_archive(raw: Path, archive: str, place: str) -> tuple[dict[str, Packed | None], int]:
+    """The files of an archive by their paths, and the number of those that need a password."""
+    members, locked = _list_members(raw / archive)
     # As unpack_nested does it: a folder of the archive's own name, alone at the top, is not doubled.
     top = PurePosixPath(place).name
     wraps = {name.split("/")[0] for name in members} == {top} and top not in members
-    placed = {}
+    placed: dict[str, Packed | None] = {}
     for name in members:
         path = name.removeprefix(f"{top}/") if wraps else name
         if all(map(_is_shown, path.split("/"))):
             placed[f"{place}/{path}"] = Packed(archive, name)
-    return dict(placed)
+    return placed, locked
 
 
-def _list_members(archive: Path) -> list[str]:
-    """The names of an archive's files."""
+def _list_members(archive: Path) -> tuple[list[str], int]:
+    """The names of an archive's files that can be read, and the number of those that need a password."""
     name = archive.name.lower()
     if name.endswith(".zip"):
         with zipfile.ZipFile(archive) as packed:
-            return [member.filename for member in packed.infolist() if not member.is_dir()]
+            files = [member for member in packed.infolist() if not member.is_dir()]
+            # Bit 0 of the flags: the member is encrypted (PKWARE's APPNOTE, 4.4.4).
+            names = [member.filename for member in files if not member.flag_bits & 1]
+            return names, len(files) - len(names)
     if name.endswith(".7z"):
         try:
             import py7zr
         except ImportError as error:
             raise KitsolveError("it needs a 7z reader", hint='run `pip install "kitsolve[7z]"`.') from error
         with py7zr.SevenZipFile(archive) as packed:
-            return [member.filename for member in packed.list() if not member.is_directory]
+            names = [member.filename for member in packed.list() if not member.is_directory]
+            return ([], len(names)) if packed.needs_password() else (names, 0)
     with tarfile.open(archive) as packed:
-        return [member.name.removeprefix("./") for member in packed if member.isfile()]
+        return [member.name.removeprefix("./") for member in packed if member.isfile()], 0
 
 
 def _extract(archive: Path, member: str, target: Path) -> None:

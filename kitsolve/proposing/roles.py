@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from kitsolve.proposing.columns import choose_target, naming_fields, rate_label
+from kitsolve.proposing.foreign import cut_foreign_paths
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.proposal import Guess
 from kitsolve.proposing.sources import Source
@@ -109,6 +110,9 @@ def find_train_tables(
         if source.kind == "mapping" or len(source.rows) < 2:
             continue
         templates = rank_templates(find_templates(source.rows, layout), split="train")
+        if not templates and (cut := cut_foreign_paths(source, layout)):
+            source = cut
+            templates = rank_templates(find_templates(source.rows, layout), split="train")
         if not templates:
             continue
         fields = templates[0].fields
@@ -187,7 +191,7 @@ def guess_image(ranked: Sequence[Template], rows: int, *, split: str) -> Guess:
     """The best template; unsure where another one finds other images just as well."""
     best, *others = ranked
     count = round(best.share * rows)
-    reason = f"{count:,} of {rows:,} rows find their image"
+    reason = f"{count:,} of {rows:,} rows find an image, {best.images:,} different ones"
     alike = [template for template in others if template.share >= min(best.share, ALMOST_ALL)]
     # Ids that are numbers are found in both splits.
     alike = [

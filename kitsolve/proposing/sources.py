@@ -27,7 +27,8 @@ class Source:
     """A table: `kind` is csv, coco, records, or mapping (a JSON object of plain values: columns key and value).
 
     `rows` are strings, as the tables of train and test will have them. `on`: the keys that join a coco file.
-    `has_categories`: a coco file also names its categories.
+    `has_categories`: a coco file also names its categories. `lists`: keys of JSON objects that hold lists or objects,
+    which are no columns. `cut`: a column of the rows, and what was cut from its paths.
     """
 
     path: str
@@ -36,6 +37,8 @@ class Source:
     encoding: str = "utf-8"
     on: tuple[str, str] = ("id", "image_id")
     has_categories: bool = False
+    lists: tuple[str, ...] = ()
+    cut: tuple[str, str] | None = None
 
     @property
     def fact(self) -> dict[str, Any]:
@@ -66,11 +69,11 @@ def read_sources(layout: Layout, scratch: Path) -> tuple[list[Source], list[str]
     crowds = Counter(str(PurePosixPath(path).parent) for path in paths)
     sources, notes = [], []
     for path in sorted(path for path in paths if crowds[str(PurePosixPath(path).parent)] <= MOST_TABLES):
-        place = layout.place(path, scratch)
-        if place.stat().st_size > MOST_BYTES:
-            notes.append(f"{path} is too large to be looked into.")
-            continue
         try:
+            place = layout.place(path, scratch)
+            if place.stat().st_size > MOST_BYTES:
+                notes.append(f"{path} is too large to be looked into.")
+                continue
             found = _read_source(path, place)
         except (ValueError, KitsolveError) as error:
             notes.append(f"{path} cannot be read as a table: {str(error).splitlines()[0]}")
@@ -93,7 +96,8 @@ def _read_source(path: str, place: Path) -> Source | None:
     records = value.get("images", value) if isinstance(value, dict) else value
     if not isinstance(records, (list, dict)) or not _are_records(records):
         return None
-    return Source(path, "records", read_rows(place, encoding), encoding)
+    rows = read_rows(place, encoding)
+    return Source(path, "records", rows, encoding, lists=_name_lists(records if isinstance(records, list) else []))
 
 
 def _decodes(place: Path, encoding: str) -> bool:
@@ -123,7 +127,14 @@ def _are_objects(value: object) -> bool:
 def _read_coco(path: str, place: Path, value: dict[str, Any], encoding: str) -> Source:
     on = _find_keys(value["images"], value["annotations"])
     rows = read_train_rows(place.parent, Rows(coco=place.name, on=list(on), encoding=encoding), slug="")
-    return Source(path, "coco", rows, encoding, on, has_categories=bool(value.get("categories")))
+    lists = _name_lists(value["annotations"])
+    return Source(path, "coco", rows, encoding, on, has_categories=bool(value.get("categories")), lists=lists)
+
+
+def _name_lists(records: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The keys whose values are lists or objects in the first objects."""
+    nested = [key for record in records[:20] for key, item in record.items() if isinstance(item, (list, dict))]
+    return tuple(dict.fromkeys(nested))
 
 
 def _find_keys(images: list[dict[str, Any]], annotations: list[dict[str, Any]]) -> tuple[str, str]:

@@ -96,7 +96,7 @@ def fill(text: str, rows: Iterable[Row]) -> list[str]:
     paths = []
     for row in rows:
         try:
-            paths.append(text.format_map(row))
+            paths.append(text.format_map(row).replace("\\", "/"))
         except (IndexError, KeyError):
             paths.append("")
     return paths
@@ -140,7 +140,7 @@ def _spell_key(rows: pd.DataFrame, key: str, layout: Layout) -> Iterator[str]:
     # The longest value is the most telling one, the shortest shows a padding with zeros.
     for row in sorted({0, len(rows) // 2, int(lengths.argmax()), int(lengths.argmin()), len(rows) - 1}):
         values = rows.iloc[row].to_dict()
-        value = values[key].removeprefix("./")
+        value = values[key].removeprefix("./").replace("\\", "/")
         for start, end, path in islice(_find_value(value, layout.text), MOST_HITS):
             padded = len(value) < end - start
             field = f"{{{key}:0>{end - start}}}" if padded else f"{{{key}}}"

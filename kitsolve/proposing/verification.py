@@ -18,6 +18,7 @@ from kitsolve.data.groups import group_cells
 from kitsolve.data.table import make_test_table, make_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
+from kitsolve.proposing.coverage import compare
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.proposal import Fact, Proposal, write_toml
 
@@ -25,8 +26,10 @@ Result = TypeVar("Result")
 MOST_SHOWN = 5
 
 
-def verify(facts: Sequence[Fact], layout: Layout, scratch: Path, *, slug: str) -> tuple[dict[str, str], list[str]]:
-    """What the facts find, for people; and what they do not, with the first example of each.
+def verify(
+    facts: Sequence[Fact], layout: Layout, scratch: Path, *, slug: str
+) -> tuple[dict[str, str], list[str], dict[str, int]]:
+    """What the facts find, for people; what they do not, with the first example of each; folders that they leave out.
 
     Args:
         scratch: where tables are unpacked that lie in archives.
@@ -35,25 +38,24 @@ def verify(facts: Sequence[Fact], layout: Layout, scratch: Path, *, slug: str) -
     try:
         competition = check_facts({"slug": slug, **tomllib.loads(text)})
     except KitsolveError as error:
-        return {}, [_say(error)]
+        return {}, [_say(error)], {}
     raw = _place_tables(competition, layout, scratch)
     found: dict[str, str] = {}
     problems: list[str] = []
     train = _try(lambda: make_train_table(raw, competition), problems)
     if train is not None:
         found |= _describe_train(train, competition, layout)
-        problems += _say_lost(train.path, layout, "train")
         if _try(lambda: encode_targets(train, competition, raw), problems) is not None:
             found[_name_labels(competition)] = _describe_labels(train, competition)
         _try(lambda: fit_features(train, competition.train.features), problems)
     test = _try(lambda: make_test_table(raw, competition), problems)
     if test is not None:
-        problems += _say_lost(test.path, layout, "test")
         found["test rows"] = _count_found(test.path, layout)
-    if train is not None and test is not None:
-        problems += _say_shared(train.path, test.path)
+    paths = [None if table is None else table.path.tolist() for table in (train, test)]
+    coverage = compare(*paths, layout)
     # The folder for a time says nothing to people.
-    return found, [problem.replace(f"{raw}/", "") for problem in problems]
+    problems = [problem.replace(f"{raw}/", "") for problem in [*coverage.problems, *problems]]
+    return found, problems, coverage.left_out
 
 
 def _try(step: Callable[[], Result], problems: list[str]) -> Result | None:
@@ -71,18 +73,9 @@ def _say(error: KitsolveError) -> str:
     return f"{error.problem} {error.hint}"
 
 
-def _say_lost(paths: pd.Series, layout: Layout, split: str) -> list[str]:
-    lost = [path for path in paths if path not in layout.files]
-    return [f"{len(lost):,} of {len(paths):,} {split} rows find no image, first: {lost[0]}."] if lost else []
-
-
-def _say_shared(train: pd.Series, test: pd.Series) -> list[str]:
-    shared = set(train) & set(test)
-    return [f"{len(shared):,} images are in both splits, first: {min(shared)}."] if shared else []
-
-
 def _count_found(paths: pd.Series, layout: Layout) -> str:
-    return f"{len(paths):,}, {sum(path in layout.files for path in paths):,} of them with an image"
+    """Rows and images: several rows may share an image."""
+    return f"{len(paths):,}, with {sum(path in layout.files for path in set(paths)):,} images"
 
 
 def _place_tables(competition: Competition, layout: Layout, scratch: Path) -> Path:

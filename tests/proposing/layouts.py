@@ -24,7 +24,8 @@ class Layout:
     """What `write` lays out, and the facts that are true of it, by "table.key".
 
     `undecidable`: facts that these files do not tell, so that a proposal has to mark them as unsure. `pages`: Kaggle's.
-    `fails`: no facts can say it, so that the proposal must not count as verified.
+    `fails`: no facts can say it, so that the proposal must not count as verified. `refused`: nothing is proposed, and
+    the error says this.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Layout:
     undecidable: frozenset[str] = frozenset()
     pages: Mapping[str, str] = field(default_factory=dict)
     fails: bool = False
+    refused: str = ""
 
 
 # ------------------------------------------------------------------------------------------------ ids

@@ -309,9 +309,8 @@ TRAPS = [
     Layout(
         "trap: boxes",
         boxes,
-        facts(train__rows={"csv": "train.csv"}, train__id="id"),
-        frozenset({"task", "submission.kind"}),
-        fails=True,
+        {},
+        refused="this is detection",
     ),
     Layout(
         "trap: soft labels",
@@ -321,7 +320,7 @@ TRAPS = [
         fails=True,
     ),
     Layout("trap: folders by the first character", shards, {}, frozenset({"train.rows", "task"})),
-    Layout("trap: two tables to join", two_tables_to_join, {}, fails=True),
+    Layout("trap: two tables to join", two_tables_to_join, {}, refused="but train_labels.csv has"),
     Layout(
         "trap: rows with keys",
         rows_with_keys,
@@ -378,20 +377,19 @@ TRAPS = [
         ),
         frozenset({"train.rows"}),
     ),
-    Layout("trap: pixels in a table", pixels_in_a_table, {}, frozenset({"train.rows", "train.image"}), fails=True),
+    Layout("trap: pixels in a table", pixels_in_a_table, {}, refused="the images are pixels in the 9 columns"),
     Layout(
         "trap: folders that no column tells",
         folders_by_number,
         facts(train__rows={"csv": "train.csv"}, train__id="id"),
         fails=True,
     ),
-    Layout("trap: a column that no template can say", unsayable_column, {}, fails=True),
+    Layout("trap: a column that no template can say", unsayable_column, {}, refused="no table names the 72 images"),
     Layout(
         "trap: nothing",
         nothing,
         {},
-        frozenset({"train.rows", "train.image", "test.image", "submission.sample"}),
-        fails=True,
+        refused="there are no image files",
     ),
-    Layout("trap: a row for each image and label", long_sample, {}, fails=True),
+    Layout("trap: a row for each image and label", long_sample, {}, refused="3 lines an image"),
 ]

@@ -44,7 +44,7 @@ def test_another_one_is_proposed_from_a_folder(workspace, files):
 def test_the_readme_has_the_link_what_was_found_and_what_to_decide(workspace, files):
     text = (new_competition(workspace, "cats-of-mars", source=files).folder / "README.md").read_text()
     assert text.startswith("# Cats Of Mars\n\n<https://www.kaggle.com/c/cats-of-mars>\n")
-    assert "- train rows: 60, 60 of them with an image" in text
+    assert "- train rows: 60, with 60 images" in text
     assert '- `submission.kind`: "probability", "label"' in text
 
 
