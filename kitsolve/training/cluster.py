@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
+from kitsolve.evaluation.lineage import check_lineage
 from kitsolve.evaluation.runs import Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import build_backbone
@@ -43,6 +45,7 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     labelled = read_labelled(workspace, run.competition)
     run = keep_classes(run, labelled.targets)
     wanted = choose_folds(run, labelled, folds)
+    check_lineage(workspace, run, pd.Series(labelled.folds, index=labelled.image_ids), wanted, quiet=False)
     if run.recipe.batch_size == "auto":
         raise KitsolveError("machines of a cluster may find different batch sizes.", hint="--set batch_size=NUMBER.")
     if not wanted:

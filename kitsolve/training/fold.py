@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm import tqdm
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
+from kitsolve.evaluation.lineage import check_lineage
 from kitsolve.evaluation.runs import ALL, Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import check_backbone
@@ -62,6 +64,8 @@ def train_folds(
     run = keep_classes(run, labelled.targets)
     try_metric(labelled.judge.metric, labelled.targets, labelled.judge.plain, labelled.folds)
     left = choose_folds(run, labelled, folds)
+    now = pd.Series(labelled.folds, index=labelled.image_ids)
+    check_lineage(workspace, run, now, left, quiet=not machine.leads)
     wanted = share(lambda: left, machine)  # another process may have seen less on the disk
     for number, fold in enumerate(wanted):
         doing = f"training fold {name_fold(fold)} of run {run.name}"

@@ -20,15 +20,16 @@ from kitsolve.data.fetch import read_train_table
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.classes import check_classes
+from kitsolve.evaluation.lineage import check_teacher
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
-from kitsolve.evaluation.runs import ALL, Run
+from kitsolve.evaluation.runs import ALL, Run, folds_of
 from kitsolve.inference.ensemble import one_member
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import load_member
 from kitsolve.inference.testset import encode_features
 from kitsolve.training.distributed import Machine
 from kitsolve.training.job import FoldData, fold_spec, read_labelled
-from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_json
+from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_csv, write_json
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
         min_confidence: rows below it are left out, in [0, 1]; see `rate_confidence`.
 
     Raises:
-        KitsolveError: a fold is missing, or a regression is asked for its confidence.
+        KitsolveError: a fold is missing, a regression is asked for its confidence, or the run was made on other folds.
     """
     labelled = read_labelled(workspace, run.competition)
     slug, targets = run.competition.slug, labelled.targets
@@ -67,16 +68,21 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     lacking = [fold for fold in folds if not run.fold_is_done(fold)]
     if lacking:
         raise KitsolveError(f"fold {lacking[0]} of {run.name} is not trained.", hint=f"run `kitsolve train {slug}`.")
+    check_teacher(run, pd.Series(labelled.folds, index=labelled.image_ids))
     images, folder, kept = read_test_images(workspace, run), workspace.pseudo(slug, run.name), {}
+    (folder / "pseudo.json").unlink(missing_ok=True)  # a kill leaves no labels of two teachers
     for fold in folds:
         outputs = _predict(run, fold, targets, images, machine)
         sure = np.flatnonzero(rate_confidence(outputs) >= min_confidence)
         oof = Oof(images.image_ids[sure], np.full(len(sure), fold), outputs[sure])
         write_oof(folder / f"fold_{fold}.csv", oof, targets.output_names)
         kept[fold] = len(sure)
+    theirs = folds_of(run)
+    write_csv(folder / "folds.csv", pd.DataFrame({"image_id": theirs.index, "fold": theirs.to_numpy()}))
     content = digest(*(folder / f"fold_{fold}.csv" for fold in folds))
     tables = digest(workspace.tables(slug) / "folds.csv")
-    write_json(folder / "pseudo.json", {"folds_sha256": tables, "sha256": content, "folds": folds})
+    made = {"folds_sha256": tables, "sha256": content, "folds": folds, "teacher_started": run.started}
+    write_json(folder / "pseudo.json", made)
     return Pseudo(str(folder), len(images.image_ids), kept)
 
 
@@ -115,15 +121,16 @@ def add_pseudo(workspace: Workspace, run: Run, data: FoldData) -> FoldData:
     """The fold with the test images that its teacher is sure about, and what that says of them, to learn from.
 
     Raises:
-        KitsolveError: there are no pseudo-labels of that run, or they were made with other folds.
+        KitsolveError: there are no pseudo-labels of that run.
     """
     name, slug = run.recipe.pseudo, run.competition.slug
     assert name is not None
     marker = workspace.pseudo(slug, name) / "pseudo.json"
     known = read_json(marker) if marker.is_file() else None
-    if known is None or known["folds_sha256"] != digest(workspace.tables(slug) / "folds.csv"):
-        problem = f"were made with another {slug}/folds.csv" if known else "are missing"
-        raise KitsolveError(f"the pseudo-labels of run {name} {problem}.", hint=f"run `kitsolve pseudo {slug} {name}`.")
+    if known is None:
+        raise KitsolveError(
+            f"the pseudo-labels of run {name} are missing.", hint=f"run `kitsolve pseudo {slug} {name}`."
+        )
     images = read_test_images(workspace, run)
     teachers = known["folds"] if data.fold == ALL else [data.fold]
     outputs, rows = _read_labels(workspace, run, teachers, images, data.targets.output_names)

@@ -82,8 +82,13 @@ def test_without_pseudo_labels_the_hint_is_to_make_them(fetched):
 def test_pseudo_labels_of_other_folds_are_refused(taught):
     path = taught.tables("shades") / "folds.csv"
     path.write_text(path.read_text().replace(",1\n", ",0\n", 1))
-    with pytest.raises(KitsolveError, match="made with another shades/folds.csv"):
-        pupil(taught, 0)
+    run = open_run(taught, Wanted("shades", overrides=("pseudo=first", "epochs=1"), run_name="pupil"))
+    with pytest.raises(KitsolveError, match=r"pseudo = 'first': fold 0 .* on 1 of the 19 rows that fold 0 validates"):
+        train_folds(taught, run, [], MACHINE)
+    with pytest.raises(
+        KitsolveError, match="the pseudo-labels of first: fold 0 of run first was trained on 1 of the 19"
+    ):
+        make_pseudo(taught, find_run(taught, "shades"), MACHINE)
 
 
 def test_new_pseudo_labels_are_another_training(taught):
