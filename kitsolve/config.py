@@ -80,6 +80,10 @@ class GroupPattern(Strict):
         return pattern
 
 
+OWN_COLUMNS = ("image_id", "path", "fold")
+"""The columns that kitsolve's tables have whatever the competition's are called."""
+
+
 class Train(Strict):
     """The train split: its rows, and which columns hold the id, the label and the image's path.
 
@@ -89,6 +93,8 @@ class Train(Strict):
     "none of the others". `order`: the labels of an ordinal task from the lowest to the highest, where they are no
     numbers. `range`: the smallest and largest value of a regression target. `features`: columns of train and test that
     are given to the model beside the image.
+    `missing`: what becomes of rows whose label reads as a missing value (NA, none, ?): "class" keeps it as a label like
+    any other, "drop" leaves them out, and those without a label.
     """
 
     rows: Rows
@@ -101,6 +107,11 @@ class Train(Strict):
     order: list[str] | None = None
     range: list[float] | None = Field(default=None, min_length=2, max_length=2)
     features: list[str] = []
+    missing: Literal["class", "drop"] | None = None
+
+    def column(self, name: str) -> str:
+        """What a column of the rows is called in train.csv, which has some names of its own."""
+        return OWN_COLUMNS[0] if name == self.id else f"given_{name}" if name in OWN_COLUMNS else name
 
     @property
     def group_column(self) -> str | None:
@@ -243,6 +254,8 @@ class Competition(Strict):
                 yield f"train.{name} is for {only} tasks"
         if scheme in ("group", "stratified_group") and self.train.group is None and self.folds.duplicates == "keep":
             yield f'folds.scheme = "{scheme}" needs train.group'
+        if task == "regression" and self.train.missing == "class":
+            yield 'train.missing = "class" is not for a regression: take "drop"'
         if scheme == "multilabel_stratified" and task != "multilabel":
             yield f'folds.scheme = "{scheme}" is for multilabel tasks'
         if scheme == "binned_stratified" and task != "regression":

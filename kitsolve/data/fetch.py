@@ -18,6 +18,7 @@ from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
 from kitsolve.data.own_folds import write_folds
+from kitsolve.data.sample import describe_sample
 from kitsolve.data.signatures import write_signatures
 from kitsolve.data.splits import describe_own_folds, split_again
 from kitsolve.data.stored import (
@@ -167,17 +168,20 @@ def _write_tables(
     workspace: Workspace, competition: Competition, *, facts_before: dict[str, Any] | None
 ) -> tuple[Fetched, FoldReport]:
     raw, tables = workspace.raw(competition.slug), workspace.tables(competition.slug)
-    train, test = make_train_table(raw, competition), make_test_table(raw, competition)
+    notices: list[str] = []
+    train = make_train_table(raw, competition, note=notices.append)
+    test = make_test_table(raw, competition, note=notices.append)
     targets = encode_targets(train, competition, raw)
+    notices += describe_sample(targets.names, raw, competition)
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
     paths = [*train.path, *test.path]
     signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
     hashes = signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
-    folds, report, choices, notices = split_again(
+    folds, report, choices, said = split_again(
         workspace, train, targets, competition, hashes=hashes, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices += try_metric(metric, targets, plain, folds)
+    notices += said + try_metric(metric, targets, plain, folds)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
@@ -192,5 +196,5 @@ def read_train_table(workspace: Workspace, slug: str) -> pd.DataFrame:
     Raises:
         KitsolveError: see read_table and read_folds.
     """
-    train = read_table(workspace, slug, "train.csv")
+    train = read_table(workspace, slug, "train.csv").drop(columns="fold", errors="ignore")  # an older version's
     return train.merge(read_folds(workspace, slug, train.image_id), on="image_id", validate="one_to_one")

@@ -11,13 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsolve.config import GroupPattern, Train
+from kitsolve.data.labels import mark_missing
 from kitsolve.errors import KitsolveError
 
 ID, PATH = "image_id", "path"
-MISSING = frozenset(
-    ["", "na", "n/a", "#n/a", "<na>", "nan", "null", "none", "nil", "unknown", "unk", "?", "-", "--", "."]
-)
-"""Cells, in lower case, that say of no row to which group it belongs."""
 
 
 def group_cells(train: pd.DataFrame, facts: Train) -> pd.Series | None:
@@ -28,9 +25,10 @@ def group_cells(train: pd.DataFrame, facts: Train) -> pd.Series | None:
     """
     if facts.group is None or facts.group_column is None:
         return None
-    name = ID if facts.group_column == facts.id else facts.group_column
     if isinstance(facts.group, str):
-        return train[name]
+        own = facts.column(facts.group)
+        return train[own if own in train else facts.group]
+    name = ID if facts.group_column == facts.id else facts.group_column
     cells = pd.Series(match_pattern(train[name], facts.group.pattern), index=train.index)
     if (cells == "").all():
         raise KitsolveError(
@@ -49,7 +47,7 @@ def match_pattern(cells: Iterable[str], pattern: str) -> list[str]:
 def encode_groups(cells: pd.Series) -> NDArray[np.int64]:
     """(rows,) a number for each group, -1 for a cell that is empty or a mark of a missing value."""
     words = cells.str.strip()
-    missing = words.str.lower().isin(MISSING).to_numpy()
+    missing = mark_missing(words).to_numpy()
     codes = np.asarray(pd.factorize(words)[0], dtype=np.int64)
     return np.where(missing, -1, codes)
 

@@ -53,27 +53,33 @@ def plain_number(text: str) -> str:
     return format(value.normalize() if value else Decimal(0), "f")
 
 
-def unite_labels(cells: pd.Series) -> tuple[pd.Series, list[str]]:
-    """The labels of a column, equal ones spelt alike, and sentences about those that were not.
+def unite_labels(labels: Collection[str]) -> tuple[dict[str, str], str]:
+    """Labels that want another spelling, since they are equal to others, with it; and a sentence about the first.
 
-    Blanks around them are left out; numbers are equal by their value where all labels are numbers; letters with their
-    accents however these are encoded.
+    Numbers are equal by their value where all labels, but for missing ones, are numbers; letters with accents are
+    however these are encoded.
     """
-    cells = cells.str.strip()
     spellings: dict[str, list[str]] = {}
-    numbers = all(map(is_number, cells.unique()))
-    for label in sorted(cells.unique()):
-        key = canonical(label) if numbers else unicodedata.normalize("NFC", label)
+    known = sorted_labels([label for label in labels if not is_missing(label)])
+    numbers = all(map(is_number, known))
+    for label in known:
+        key = plain_number(label) if numbers else unicodedata.normalize("NFC", label)
         spellings.setdefault(key, []).append(label)
-    doubled = [(key, labels) for key, labels in spellings.items() if len(labels) > 1]
+    doubled = {key: labels for key, labels in spellings.items() if len(labels) > 1}
     if not doubled:
-        return cells, []
-    key, labels = doubled[0]
-    renamed = {label: key for key, labels in (spellings.items() if numbers else doubled) for label in labels}
-    what = "numbers are written in several ways" if numbers else "labels differ only in how letters are encoded"
-    return cells.map(renamed).where(cells.isin(list(renamed)), cells), [
-        f"{len(doubled)} {what} in {cells.name}, first {' and '.join(map(repr, labels))}: they are one class, {key!r}."
-    ]
+        return {}, ""
+    changed = spellings if numbers else doubled  # "1" beside "1.0" makes "2.0" a "2"
+    key, first = next(iter(doubled.items()))
+    what = "numbers are" if numbers else "labels, equal but for the encoding of accents, are"
+    said = f"{len(doubled)} {what} written in several ways, first {', '.join(map(repr, first))}: one class, {key!r}."
+    return {label: key for key, labels in changed.items() for label in labels if label != key}, said
+
+
+def find_label(label: str, names: Collection[str]) -> str:
+    """The name that a fact means: the label itself, or the one that is equal to it."""
+    if label in names:
+        return label
+    return next((name for name in names if canonical(name) == canonical(label)), label)
 
 
 def spell_as(names: Sequence[str], shown: Iterable[str]) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class FoldChoices:
 
 def _parse_group(text: str, train: pd.DataFrame) -> str | dict[str, str]:
     """A column, or a column and a pattern after a colon, as facts have them."""
-    if text in train:
+    if text in train or f"given_{text}" in train:
         return text
     column, _, pattern = text.partition(":")
     if column not in train or not pattern:

@@ -3,52 +3,93 @@
 from __future__ import annotations
 
 import glob
-import json
 import re
 from pathlib import Path
 
 import pandas as pd
 
 from kitsolve.config import Competition, GroupPattern, LabelList, Rows
+from kitsolve.data.cleaning import clean_features, clean_labels, describe_groups, offer_folds
+from kitsolve.data.sample import open_sample
 from kitsolve.errors import KitsolveError, nearest, translated
-from kitsolve.inference.bundle import Split, SubmissionRules
+from kitsolve.inference.bundle import Split
 from kitsolve.inference.filetree import resolve_images
-from kitsolve.inference.testset import ARRAYS, as_text, image_paths, join_rows, read_rows, read_sample, write_arrays
+from kitsolve.inference.testset import (
+    ARRAYS,
+    Note,
+    as_text,
+    image_paths,
+    join_rows,
+    read_json_text,
+    read_rows,
+    write_arrays,
+)
 
 
-def make_train_table(raw: Path, competition: Competition) -> pd.DataFrame:
+def make_train_table(raw: Path, competition: Competition, *, note: Note = lambda notice: None) -> pd.DataFrame:
     """image_id, path (the real one, relative to raw), the target and all further columns; a row an image, all strings.
 
+    A column of the rows that has a name of ours becomes given_NAME; see `Train.column`.
+
+    Args:
+        note: called with what a user should know of the rows, a sentence at a time.
+
     Raises:
-        KitsolveError: a file or column is missing, an id stands twice, a label is empty.
+        KitsolveError: a file or column is missing, an id stands twice, a label is empty or reads as a missing value.
     """
     facts = competition.train
-    rows = read_train_rows(raw, facts.rows, slug=competition.slug)
+    rows = read_train_rows(raw, facts.rows, slug=competition.slug, note=note)
+    if rows.empty:
+        raise KitsolveError(
+            f"{', '.join(facts.rows.files)} has no rows below its header.",
+            hint=f"run `kitsolve fetch {competition.slug} --force`, or correct train.rows.",
+        )
     wanted = [("id", facts.id), *(("target", name) for name in facts.targets)]
     group = facts.group_column
     if isinstance(facts.group, GroupPattern) and group in ("image_id", "path"):
         group = None  # of the table that is made here
     wanted += [("group", group)] if group else []
+    wanted += [("features", name) for name in facts.features]
     for fact, column in wanted:
         if column not in rows.columns:
             raise KitsolveError(
                 f"the train rows have no column {column!r}.",
                 hint=f"correct train.{fact}: {nearest(column, rows.columns)}.",
             )
-    taken = {"image_id", "path"} & {group, *facts.targets, *facts.features} - {facts.id}
-    if taken:
-        raise KitsolveError(
-            f"the column {min(taken)!r} has a name that train.csv itself uses.",
-            hint=f"write a prepare.py for {competition.slug} whose fetch(raw) renames it.",
-        )
+    _check_names(rows, competition)
+    offer_folds(rows, competition, note=note)
+    rows = clean_labels(rows, competition, raw, note=note)
+    rows = clean_features(rows, facts.features, note=note)
     _check_rows(rows, competition)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
         paths = resolve_images(raw, image_paths(rows, facts.image))
     table = pd.DataFrame({"image_id": rows[facts.id], "path": paths})
-    return pd.concat([table, rows.drop(columns=[facts.id, "image_id", "path"], errors="ignore")], axis=1)
+    further = rows.drop(columns=facts.id)
+    table = pd.concat([table, further.rename(columns={name: facts.column(name) for name in further})], axis=1)
+    describe_groups(table, facts, note=note)
+    return table
 
 
-def read_train_rows(raw: Path, rows: Rows, *, slug: str) -> pd.DataFrame:
+def _check_names(rows: pd.DataFrame, competition: Competition) -> None:
+    """Refuse facts about columns whose names train.csv itself has."""
+    facts = competition.train
+    used = [*facts.targets, *facts.features]
+    taken = next((name for name in used if facts.column(name) != name), None)
+    if taken is not None:
+        what = "is train.id, too" if taken == facts.id else "has a name that train.csv itself uses"
+        where = ", ".join(facts.rows.files) or "the pattern of train.rows"
+        raise KitsolveError(
+            f"the column {taken!r} {what}: it cannot be a target or a feature.",
+            hint=f'rename it in {where}, say to "{taken}_of_host", and in the competition.toml.',
+        )
+    doubled = next((name for name in rows if facts.column(name) != name and facts.column(name) in rows), None)
+    if doubled is not None and doubled != facts.id:
+        raise KitsolveError(
+            f"the train rows have both {doubled!r} and {facts.column(doubled)!r}.", hint="rename one of them."
+        )
+
+
+def read_train_rows(raw: Path, rows: Rows, *, slug: str, note: Note = lambda notice: None) -> pd.DataFrame:
     """The rows that the facts name, all cells as strings.
 
     Raises:
@@ -63,7 +104,8 @@ def read_train_rows(raw: Path, rows: Rows, *, slug: str) -> pd.DataFrame:
                 f"{raw / name} is missing.", hint=f"run `kitsolve fetch {slug} --force`, or correct train.rows."
             )
         with translated(f"correct train.rows in the competition.toml of {slug}."):
-            tables.append(_join_coco(raw / name, rows) if rows.coco else read_rows(raw / name, rows.encoding))
+            table = _join_coco(raw / name, rows) if rows.coco else read_rows(raw / name, rows.encoding, note=note)
+            tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
@@ -86,7 +128,7 @@ def _list_files(raw: Path, wanted: str, pattern: str | None, *, slug: str) -> pd
 
 def _join_coco(path: Path, rows: Rows) -> pd.DataFrame:
     """A row an annotation, with the columns of its image."""
-    value = json.loads(path.read_text(encoding=rows.encoding))
+    value = read_json_text(path, rows.encoding)
     if not isinstance(value, dict) or not {"images", "annotations"} <= set(value):
         raise ValueError(f"{path} has no images and annotations; rows of a bare list are `records`.")
     images, annotations = as_text(value["images"]), as_text(value["annotations"])
@@ -113,21 +155,20 @@ def _check_rows(rows: pd.DataFrame, competition: Competition) -> None:
         if len(empty):
             raise KitsolveError(
                 f"{len(empty)} of {len(rows)} train rows have no {target}, first: id {empty.iloc[0]!r}.",
-                hint="fill in or remove these rows.",
+                hint='fill in or remove these rows, or add missing = "drop" to [train].',
             )
 
 
-def make_test_table(raw: Path, competition: Competition) -> pd.DataFrame:
+def make_test_table(raw: Path, competition: Competition, *, note: Note = lambda notice: None) -> pd.DataFrame:
     """image_id and path of the sample submission's ids, in its order, and the columns that the test rows add.
 
     Raises:
         KitsolveError: a file or id is missing, or a feature that the test rows do not have.
     """
-    rules = SubmissionRules(competition.submission.kind, competition.submission.sample)
-    with translated(f"correct submission.sample or [test] in the competition.toml of {competition.slug}."):
-        sample = read_sample(raw, rules)
+    sample = open_sample(raw, competition, note=note)
+    with translated(f"correct [test] in the competition.toml of {competition.slug}."):
         split = test_split(competition, sample)
-        rows = join_rows(sample, raw, split)
+        rows = join_rows(sample, raw, split, note=note)
         paths = resolve_images(raw, image_paths(rows, split.image))
     lacking = [name for name in competition.train.features if name not in rows or not split.files]
     if lacking:

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsolve.config import Competition, LabelList
-from kitsolve.data.labels import is_number, sorted_labels
+from kitsolve.data.labels import find_label, is_number, sorted_labels
+from kitsolve.data.sample import order_classes, spell_classes
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Decoder, SubmissionRules
-from kitsolve.workspace import read_csv
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,10 @@ class Targets:
         """The decoder without anything fitted."""
         return Decoder(self.task, top_k=competition.submission.top_k, scale=self.scale, bounds=self.bounds)
 
-    def rules(self, competition: Competition) -> SubmissionRules:
-        """What the competition accepts."""
+    def rules(self, competition: Competition, raw: Path | None = None) -> SubmissionRules:
+        """What the competition accepts; with the raw folder the classes as its sample submission spells them."""
         facts = competition.submission
-        return SubmissionRules(
+        rules = SubmissionRules(
             kind=facts.kind,
             sample=facts.sample,
             class_names=self.names,
@@ -94,6 +94,7 @@ class Targets:
             bounds=self.bounds,
             whole_rows=facts.kind == "class_probabilities" and self.task != "multilabel",
         )
+        return rules if raw is None else spell_classes(rules, raw, competition)
 
 
 def encode_targets(train: pd.DataFrame, competition: Competition, raw: Path) -> Targets:
@@ -105,24 +106,23 @@ def encode_targets(train: pd.DataFrame, competition: Competition, raw: Path) -> 
     task, facts = competition.task, competition.train
     if task == "regression":
         return _encode_values(train, competition)
-    sample = raw / competition.submission.sample
     if task == "multilabel":
         names, sets = _label_sets(train, facts.target)
-        order = _order(names, competition, sample)
+        order = order_classes(names, raw, competition)
         return Targets(task, order, sets[:, [names.index(name) for name in order]])
     if competition.metric == "kl_divergence":
         shares = _read_shares(train, facts.targets)
-        order = _order(facts.targets, competition, sample)
+        order = order_classes(facts.targets, raw, competition)
         shares = shares[:, [facts.targets.index(name) for name in order]]
         return Targets(task, order, shares.argmax(axis=1), shares=shares)
     labels = _one_hot_labels(train, facts.targets) if len(facts.targets) > 1 else train[facts.targets[0]]
-    unknown = competition.train.unknown if task == "retrieval" else None
+    unknown = find_label(facts.unknown, set(labels)) if task == "retrieval" and facts.unknown else None
     names = facts.targets if len(facts.targets) > 1 else sorted_labels(set(labels) - {unknown})
     if task == "binary":
         names = _binary_names(names, facts.positive)
     if task == "ordinal":
         names = _ordinal_names(names, facts.order)
-    order = _order(names, competition, sample)
+    order = order_classes(names, raw, competition)
     class2target = {name: target for target, name in enumerate(order)} | ({unknown: len(order)} if unknown else {})
     return Targets(task, order, labels.map(class2target).to_numpy(dtype=np.int64))
 
@@ -198,6 +198,7 @@ def _binary_names(names: list[str], positive: str | None) -> list[str]:
         )
     if positive is None:
         return names
+    positive = find_label(positive, names)
     if positive not in names:
         raise KitsolveError(f"train.positive = {positive!r} is no label.", hint=f"take one of: {', '.join(names)}.")
     return [name for name in names if name != positive] + [positive]
@@ -205,6 +206,7 @@ def _binary_names(names: list[str], positive: str | None) -> list[str]:
 
 def _ordinal_names(names: list[str], order: list[str] | None) -> list[str]:
     """The labels from the lowest to the highest."""
+    order = order and [find_label(label, names) for label in order]
     if order is not None and set(order) != set(names):
         odd = sorted(set(order) ^ set(names))[0]
         raise KitsolveError(f"train.order and the labels of train.csv differ, first: {odd!r}.", "correct train.order.")
@@ -214,17 +216,3 @@ def _ordinal_names(names: list[str], order: list[str] | None) -> list[str]:
             'add order = ["lowest", …] to [train].',
         )
     return order or names
-
-
-def _order(names: list[str], competition: Competition, sample: Path) -> tuple[str, ...]:
-    """The order of the outputs: the sample's columns where it has one a class, else `names` as they are."""
-    if competition.submission.kind != "class_probabilities":
-        return tuple(names)
-    columns = tuple(read_csv(sample).columns[1:])
-    if set(columns) != set(names):
-        odd = sorted(set(columns) ^ set(names))[0]
-        raise KitsolveError(
-            f"the classes of train.csv and of {sample.name} differ, first: {odd!r}.",
-            hint="correct train.target or submission.kind.",
-        )
-    return columns

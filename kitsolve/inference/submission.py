@@ -60,7 +60,8 @@ def check_submission(submission: pd.DataFrame, sample: pd.DataFrame, rules: Subm
         if odd:
             raise ValueError(f"the submission {problem} {len(odd)} of {len(expected)} ids, first: {min(odd)!r}.")
     if rules.kind in FORMS:
-        _check_values(ids, submission.iloc[:, 1:], rules)
+        wide = rules.kind == "class_probabilities" and set(rules.class_names) <= set(submission.columns)
+        _check_values(ids, submission[list(rules.class_names)] if wide else submission.iloc[:, 1:2], rules)
 
 
 def _check_values(ids: pd.Series, values: pd.DataFrame, rules: SubmissionRules) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -13,13 +12,14 @@ import pandas as pd
 from kitsolve.config import Rows
 from kitsolve.data.table import read_train_rows
 from kitsolve.errors import KitsolveError
-from kitsolve.inference.testset import as_text, read_rows
+from kitsolve.inference.encodings import PLAIN, guess_encoding
+from kitsolve.inference.tables import read_table
+from kitsolve.inference.testset import as_text, read_json_text, read_rows
 from kitsolve.proposing.layout import Layout, suffix_of
 
 MOST_TABLES = 20
 """A folder with more of them holds data, a file an image, and not tables of images."""
 MOST_BYTES = 2_000_000_000
-ENCODINGS = ("utf-8", "latin-1")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Source:
         value: dict[str, Any] = {self.kind: self.path}
         if self.kind == "coco" and self.on != ("id", "image_id"):
             value["on"] = list(self.on)
-        return value | ({"encoding": self.encoding} if self.encoding != "utf-8" else {})
+        return value | ({} if self.encoding in PLAIN else {"encoding": self.encoding})
 
     @property
     def name(self) -> str:
@@ -84,10 +84,11 @@ def read_sources(layout: Layout, scratch: Path) -> tuple[list[Source], list[str]
 
 def _read_source(path: str, place: Path) -> Source | None:
     """The table of a file; None where JSON holds something else."""
-    encoding = next(encoding for encoding in ENCODINGS if _decodes(place, encoding))
     if suffix_of(path) == ".csv":
-        return Source(path, "csv", read_rows(place, encoding), encoding)
-    value = json.loads(place.read_text(encoding=encoding))
+        table = read_table(place)
+        return Source(path, "csv", table.rows, table.encoding)
+    encoding = guess_encoding(place.read_bytes())
+    value = read_json_text(place, encoding)
     if isinstance(value, dict) and all(_are_objects(value.get(name)) for name in ("images", "annotations")):
         return _read_coco(path, place, value, encoding)
     if isinstance(value, dict) and not any(isinstance(item, (dict, list)) for item in value.values()):
@@ -98,16 +99,6 @@ def _read_source(path: str, place: Path) -> Source | None:
         return None
     rows = read_rows(place, encoding)
     return Source(path, "records", rows, encoding, lists=_name_lists(records if isinstance(records, list) else []))
-
-
-def _decodes(place: Path, encoding: str) -> bool:
-    try:
-        with open(place, encoding=encoding) as file:
-            while file.read(1 << 22):
-                pass
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _are_records(value: list[Any] | dict[str, Any]) -> bool:

@@ -184,7 +184,7 @@ def _make_bundle(
 ) -> Bundle:
     # The way of submission may have changed since the training.
     competition = read_competition(workspace, runs[0].competition.slug)
-    rules = described.targets.rules(competition)
+    rules = described.targets.rules(competition, workspace.raw(competition.slug))
     sample = read_sample(workspace.raw(competition.slug), rules)
     cv, decoder, prior = score_blend(workspace, runs, blend)
     return Bundle(

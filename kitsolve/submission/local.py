@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.config import Competition, read_competition
+from kitsolve.data.labels import canonical
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Bundle, SubmissionRules
 from kitsolve.metrics import find_metric
@@ -39,7 +40,8 @@ def score_locally(
         )
     answers = read_csv(path).set_index(submission.columns[0]).loc[submission.iloc[:, 0]]
     class2target = {name: target for target, name in enumerate(rules.class_names)}
-    targets = answers[competition.train.targets[0]].map(class2target).to_numpy(dtype=np.int64)
+    spelt = {canonical(name): target for name, target in class2target.items()}
+    targets = answers[competition.train.targets[0]].map(canonical).map(spelt).to_numpy(dtype=np.int64)
     metric = find_metric(competition.metric)
     return metric.score(targets, _read_predictions(submission, rules, class2target, wants=metric.wants))
 

@@ -1,7 +1,10 @@
 import pytest
 
 from kitsolve.config import Competition, read_competition
+from kitsolve.data.features import fit_features
+from kitsolve.data.splits import find_groups, split_rows
 from kitsolve.data.table import make_test_table, make_train_table
+from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 
 
@@ -64,10 +67,84 @@ def test_rows_that_cannot_be_trained_on_are_named(raw, competition, text, proble
         make_train_table(raw, competition)
 
 
-def test_a_group_whose_name_the_table_itself_uses_is_refused(raw, competition):
-    (raw / "train.csv").write_text("image_id,study,shade\n1,x,dark\n1,y,grey\n")
-    with pytest.raises(KitsolveError, match="'image_id' has a name that train.csv itself uses"):
-        make_train_table(raw, change(competition, train_id="study", train_group="image_id"))
+def test_columns_that_have_a_name_of_ours_are_kept_under_another_one(raw, competition):
+    (raw / "train.csv").write_text("image_id,study,shade,fold,path\n1,x,dark,0,a\n1,y,grey,1,b\n")
+    facts = change(competition, train_id="study", train_group="image_id")
+    table = make_train_table(raw, facts)
+    assert list(table) == ["image_id", "path", "given_image_id", "shade", "given_fold", "given_path"]
+    assert find_groups(table, facts).tolist() == ["1", "1"]
+
+
+@pytest.mark.parametrize("name", ["fold", "path", "image_id"])
+def test_a_target_that_has_a_name_of_ours_is_refused_with_a_way_out(raw, competition, name):
+    (raw / "train.csv").write_text(f"study,{name}\nx,dark\ny,grey\n")
+    with pytest.raises(KitsolveError, match=f"'{name}' has a name that train.csv itself uses") as caught:
+        make_train_table(raw, change(competition, train_id="study", train_target=name))
+    assert f"{name}_of_host" in caught.value.hint
+
+
+def test_folds_of_the_host_are_offered_and_can_be_used(raw, competition):
+    rows = "".join(f"{n:04d},{'dark' if n % 2 else 'grey'},{n % 3}\n" for n in range(12))
+    (raw / "train.csv").write_text(f"image_id,shade,fold\n{rows}")
+    notices = []
+    make_train_table(raw, competition, note=notices.append)
+    assert len(notices) == 1
+    assert 'group = "fold" into [train], scheme = "group" and count = 3' in notices[0]
+    facts = change(competition, train_group="fold", folds_scheme="group", folds_count=3)
+    table = make_train_table(raw, facts, note=notices.append)
+    folds, _ = split_rows(table, encode_targets(table, facts, raw), facts)
+    assert len(notices) == 1
+    assert len(set(zip(folds.tolist(), table.given_fold, strict=True))) == 3
+
+
+def test_a_label_that_reads_as_a_missing_value_is_asked_about(raw, competition):
+    (raw / "train.csv").write_text("image_id,shade\na,dark\nb,NA\nc,grey\n")
+    with pytest.raises(KitsolveError, match=r"1 of 3 train rows have a shade .* first: id 'b' with 'NA'") as caught:
+        make_train_table(raw, competition)
+    assert 'missing = "class"' in caught.value.hint
+    kept = make_train_table(raw, change(competition, train_missing="class"))
+    assert kept.shade.tolist() == ["dark", "NA", "grey"]
+    notices = []
+    (raw / "train.csv").write_text("image_id,shade\na,dark\nb,NA\nc,grey\nd,\n")
+    left = make_train_table(raw, change(competition, train_missing="drop"), note=notices.append)
+    assert left.image_id.tolist() == ["a", "c"]
+    assert "2 of 4 train rows have no label and are left out" in notices[0]
+
+
+@pytest.mark.parametrize("label", ["None", "unknown", "-"])
+def test_a_sample_that_shows_the_label_among_others_answers_the_question(raw, competition, label):
+    (raw / "train.csv").write_text(f"image_id,shade\na,dark\nb,{label}\n")
+    (raw / "sample_submission.csv").write_text(f"image_id,shade\nt,dark\nu,{label}\n")
+    assert make_train_table(raw, competition).shade.tolist() == ["dark", label]
+    (raw / "sample_submission.csv").write_text(f"image_id,shade\nt,{label}\nu,{label}\n")
+    with pytest.raises(KitsolveError, match="reads as a missing value"):
+        make_train_table(raw, competition)
+
+
+def test_equal_labels_are_one_class_and_that_is_said(raw, competition):
+    (raw / "train.csv").write_text('image_id,shade\na,1\nb,1.0\nc,"2 "\nd,02\ne,3.0\n')
+    notices = []
+    assert make_train_table(raw, competition, note=notices.append).shade.tolist() == ["1", "1", "2", "2", "3"]
+    assert notices == ["shade: 2 numbers are written in several ways, first '1', '1.0': one class, '1'."]
+
+
+def test_marks_of_a_missing_value_are_empty_in_features_and_no_group(raw, competition):
+    (raw / "train.csv").write_text("image_id,shade,age,who\na,dark,1,NA\nb,grey,?,NA\nc,dark,3,x\nd,dark,,x\n")
+    notices, facts = [], change(competition, train_features=["age"], train_group="who")
+    table = make_train_table(raw, facts, note=notices.append)
+    assert table.age.tolist() == ["1", "", "3", ""]
+    assert fit_features(table, ["age"])[0].categories == ()
+    assert len(set(find_groups(table, facts).tolist())) == 3
+    assert notices == [
+        "age: 1 of 4 train rows have '?', which counts as an empty cell.",
+        "who: 2 of 4 train rows have 'NA': each is a group of its own.",
+    ]
+
+
+def test_a_table_without_rows_is_refused(raw, competition):
+    (raw / "train.csv").write_text("image_id,shade\n")
+    with pytest.raises(KitsolveError, match=r"train.csv has no rows"):
+        make_train_table(raw, competition)
 
 
 def test_a_wrong_column_names_the_nearest_one(raw, competition):
