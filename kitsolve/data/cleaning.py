@@ -107,9 +107,8 @@ def describe_groups(table: pd.DataFrame, facts: Train, *, note: Note) -> None:
     missing = mark_missing(cells) & (cells.str.strip() != "")
     if missing.any():
         words = ", ".join(map(repr, cells[missing].unique()[:3]))
-        note(
-            f"{facts.group_column}: {missing.sum()} of {len(table)} train rows have {words}: each is a group of its own."
-        )
+        rows = f"{missing.sum()} of {len(table)} train rows"
+        note(f"{facts.group_column}: {rows} have {words}: each is a group of its own.")
 
 
 def offer_folds(rows: pd.DataFrame, competition: Competition, *, note: Note) -> None:

@@ -72,7 +72,7 @@ def test_columns_that_have_a_name_of_ours_are_kept_under_another_one(raw, compet
     facts = change(competition, train_id="study", train_group="image_id")
     table = make_train_table(raw, facts)
     assert list(table) == ["image_id", "path", "given_image_id", "shade", "given_fold", "given_path"]
-    assert find_groups(table, facts).tolist() == ["1", "1"]
+    assert len(set(find_groups(table, facts).tolist())) == 1
 
 
 @pytest.mark.parametrize("name", ["fold", "path", "image_id"])
