@@ -196,7 +196,7 @@ def folds(
     given = {"scheme": scheme, "count": count, "seed": seed}
     changes = {name: value for name, value in given.items() if value is not None}
     report = rewrite_folds(context.obj, slug, changes, group=group)
-    _print(asdict(report), describe_folds(report), as_json)
+    _print(asdict(report), describe_folds(report), as_json, notices=report.notices)
 
 
 @app.command()
@@ -243,7 +243,8 @@ def train(
         cv = train_folds(workspace, started, parse_folds(fold), machine, time_limit_s=limit_s)
     leave_group()
     if machine.leads:
-        _print({"run": started.name, "cv": asdict(cv)}, f"run         {started.name}\n{describe_cv(cv)}", as_json)
+        text = f"run         {started.name}\n{describe_cv(cv)}"
+        _print({"run": started.name, "cv": asdict(cv)}, text, as_json, notices=cv.notices)
 
 
 @app.command()
@@ -299,7 +300,8 @@ def score(context: typer.Context, slug: Slug, name: OneRun = None, as_json: AsJs
     workspace: Workspace = context.obj
     found = find_run(workspace, slug, name)
     cv = score_run(workspace, found)
-    _print({"run": found.name, "cv": asdict(cv)}, f"run         {found.name}\n{describe_cv(cv)}", as_json)
+    text = f"run         {found.name}\n{describe_cv(cv)}"
+    _print({"run": found.name, "cv": asdict(cv)}, text, as_json, notices=cv.notices)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, 
 from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
+from kitsolve.data.leakage import find_leakage, tell_torn, write_findings
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
 from kitsolve.data.own_folds import write_folds
 from kitsolve.data.sample import describe_sample
@@ -33,6 +34,7 @@ from kitsolve.data.stored import (
 from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
 from kitsolve.data.trial import try_metric
+from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError
 from kitsolve.hooks import find_competition_metric
 from kitsolve.workspace import Workspace, write_csv, write_sealed
@@ -76,12 +78,20 @@ def fetch(
     edited = list_edited(workspace, slug, earlier)
     if marker.is_file() and earlier.get("facts") == facts and not edited and not list_stale(workspace, competition):
         known = Fetched(**{**earlier["fetched"], "raw": str(workspace.raw(slug))})  # the root may have been moved
-        return replace(known, notices=known.notices + describe_own_folds(workspace, slug))
+        return replace(known, notices=known.notices + _describe_folds(workspace, competition))
     fetched, report = _write_tables(workspace, competition, facts_before=earlier.get("facts"))
     made = {"files": hash_tables(workspace, slug), "made_from": hash_raw_tables(workspace, competition)}
     write_sealed(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report), **made})
     remade = [f"{name} was edited or damaged: it is made anew." for name in edited]
-    return replace(fetched, notices=[*fetched.notices, *remade, *describe_own_folds(workspace, slug)])
+    return replace(fetched, notices=[*fetched.notices, *remade, *_describe_folds(workspace, competition)])
+
+
+def _describe_folds(workspace: Workspace, competition: Competition) -> list[str]:
+    """Notices of the folds as they lie there now: that they are the user's own, and what they tear apart."""
+    slug, tables = competition.slug, workspace.tables(competition.slug)
+    own = describe_own_folds(workspace, slug)
+    folds = read_folds(workspace, slug, read_table(workspace, slug, "train.csv").image_id).set_index("image_id").fold
+    return own + tell_torn(tables, folds, competition)
 
 
 def fetch_raw(
@@ -176,9 +186,9 @@ def _write_tables(
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
     paths = [*train.path, *test.path]
     signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
-    hashes = signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
+    twins = find_twins(signatures[: len(train)])
     folds, report, choices, said = split_again(
-        workspace, train, targets, competition, hashes=hashes, facts_before=facts_before
+        workspace, train, targets, competition, twins=twins, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
     notices += said + try_metric(metric, targets, plain, folds)
@@ -186,6 +196,7 @@ def _write_tables(
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
     write_signatures(tables, paths, signatures)
+    write_findings(tables, train, find_leakage(train, test, competition, targets, twins=twins))
     fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices)
     return fetched, report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,15 @@ class FoldReport:
 
     `rows`: of each fold. `shares`: each fold's share of rows with a label, of the 20 most frequent labels; of values
     their "mean". `largest_gap`: between a fold's share and that of all rows, over all labels and folds; of values
-    between the means, in standard deviations. `leaks`: groups that lie in more than one fold.
+    between the means, in standard deviations. `leaks`: groups that lie in more than one fold. `notices`: what a user
+    should know of rows that should lie in one fold and do not.
     """
 
     rows: list[int]
     shares: dict[str, list[float]]
     largest_gap: float
     leaks: int
+    notices: list[str] = field(default_factory=list)
 
 
 def make_folds(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,30 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from kitsolve.config import Competition, read_competition
-from kitsolve.data.duplicates import group_duplicates, merge_groups
+from kitsolve.data.duplicates import merge_groups
 from kitsolve.data.folds import FoldReport, describe_folds, make_folds
 from kitsolve.data.groups import group_cells, separate_missing
 from kitsolve.data.images import check_images
+from kitsolve.data.leakage import tell_torn
 from kitsolve.data.own_folds import FoldChoices, has_record, read_choices, write_folds
 from kitsolve.data.signatures import Signatures, read_signatures
 from kitsolve.data.stored import list_fact_changes, read_folds, read_marker, read_table
 from kitsolve.data.targets import Targets, encode_targets
+from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError
 from kitsolve.workspace import Workspace, write_sealed
 
 
 def split_rows(
-    train: pd.DataFrame, targets: Targets, competition: Competition, *, hashes: NDArray[np.uint64] | None = None
+    train: pd.DataFrame, targets: Targets, competition: Competition, *, twins: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], FoldReport]:
     """The fold of every row, as the facts say, and how alike the folds are.
 
     Args:
-        hashes: (rows,) perceptual hashes of the images, where near-duplicates are to be kept together.
+        twins: (rows,) groups of near-copies, which `folds.duplicates` may keep together.
     """
     rules = competition.folds
-    groups = find_groups(train, competition, hashes=hashes)
+    groups = find_groups(train, competition, twins=twins)
     folds = make_folds(
         targets.values, scheme=rules.scheme, count=rules.count, seed=rules.seed, shuffle=rules.shuffle, groups=groups
     )
@@ -41,25 +43,17 @@ def split_rows(
 
 
 def find_groups(
-    train: pd.DataFrame, competition: Competition, *, hashes: NDArray[np.uint64] | None = None
+    train: pd.DataFrame, competition: Competition, *, twins: NDArray[np.int64] | None = None
 ) -> NDArray[Any] | None:
-    """(rows,) what must stay in one fold: the facts' group, near-duplicates, or what either connects; None: nothing.
+    """(rows,) what must stay in one fold: the facts' group, near-copies, or what either connects; None: nothing.
 
     A row whose group is empty or a mark of a missing value is a group of its own.
     """
     given = group_cells(train, competition.train)
     groups = None if given is None else separate_missing(given)
-    if hashes is None:
+    if twins is None or competition.folds.duplicates != "group":
         return groups
-    duplicates = group_duplicates(hashes)
-    return duplicates if groups is None else merge_groups(groups, duplicates)
-
-
-def hash_train_images(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> NDArray[np.uint64] | None:
-    """The perceptual hash of every train image, where the facts keep near-duplicates together."""
-    if competition.folds.duplicates != "group":
-        return None
-    return read_train_signatures(workspace, competition, train).hashes
+    return twins if groups is None else merge_groups(groups, twins)
 
 
 def read_train_signatures(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> Signatures:
@@ -79,13 +73,13 @@ def split_again(
     targets: Targets,
     competition: Competition,
     *,
-    hashes: NDArray[np.uint64] | None,
+    twins: NDArray[np.int64] | None,
     facts_before: Mapping[str, Any] | None,
 ) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
     """The folds of tables that are made anew: what the user has chosen by `kitsolve folds` or by hand stays.
 
     Args:
-        hashes: see split_rows.
+        twins: see split_rows.
         facts_before: those of the tables before; None: there were none, or it is not known.
 
     Returns:
@@ -97,9 +91,9 @@ def split_again(
     tables = workspace.tables(competition.slug)
     choices = read_choices(tables)
     if choices is None and _is_edited(tables, competition, facts_before):
-        return _keep_edited(workspace, train, targets, competition, hashes=hashes)
+        return _keep_edited(workspace, train, targets, competition, twins=twins)
     choices = choices or FoldChoices()
-    folds, report = split_rows(train, targets, choices.apply(competition, train), hashes=hashes)
+    folds, report = split_rows(train, targets, choices.apply(competition, train), twins=twins)
     return folds, report, choices, []
 
 
@@ -123,10 +117,10 @@ def _keep_edited(
     targets: Targets,
     competition: Competition,
     *,
-    hashes: NDArray[np.uint64] | None,
+    twins: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
     """The folds of folds.csv as it is; those that the facts make where they are the same."""
-    made, report = split_rows(train, targets, competition, hashes=hashes)
+    made, report = split_rows(train, targets, competition, twins=twins)
     tables, slug = workspace.tables(competition.slug), competition.slug
     try:
         kept = read_folds(workspace, slug, train.image_id)
@@ -138,7 +132,7 @@ def _keep_edited(
     own = kept.set_index("image_id").fold.loc[train.image_id].to_numpy(dtype=np.int64)
     if np.array_equal(own, made):
         return made, report, FoldChoices(), []
-    groups = find_groups(train, competition, hashes=hashes)
+    groups = find_groups(train, competition, twins=twins)
     report = describe_folds(own, targets=targets.values, label_names=targets.label_names, groups=groups)
     return own, report, None, []
 
@@ -173,8 +167,11 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     train = read_table(workspace, slug, "train.csv")
     competition = choices.apply(facts, train)
     targets = encode_targets(train, competition, workspace.raw(slug))
-    hashes = hash_train_images(workspace, competition, train)
-    folds, report = split_rows(train, targets, competition, hashes=hashes)
+    twins = None
+    if competition.folds.duplicates == "group":
+        twins = find_twins(read_train_signatures(workspace, competition, train))
+    folds, report = split_rows(train, targets, competition, twins=twins)
+    report = replace(report, notices=tell_torn(tables, pd.Series(folds, index=train.image_id), competition))
     write_folds(tables, train.image_id, folds, choices)
     told = facts.model_dump(mode="json")
     done["facts"] |= {"folds": told["folds"]}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from kitsolve.config import Competition
 from kitsolve.data.fetch import read_train_table
+from kitsolve.data.leakage import tell_torn
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
-from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.runs import Run, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
 from kitsolve.inference.combine import combine
 from kitsolve.workspace import Workspace, write_json
@@ -28,7 +29,8 @@ class CvScore:
     """The score of every fold, in their order, their mean and standard deviation, and that of all OOF rows together.
 
     Thresholds and the like are fitted for each fold on the rows of the others; `plain` is the pooled score without
-    them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing.
+    them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing. `notices`: why the CV
+    may be better than the test score will be.
     """
 
     metric: str
@@ -39,6 +41,7 @@ class CvScore:
     oof_rows: int
     train_rows: int
     plain: float
+    notices: list[str] = field(default_factory=list)
 
 
 def score_run(workspace: Workspace, run: Run) -> CvScore:
@@ -51,6 +54,8 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     check_classes(run, subject.targets.names)
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = score_oof(subject, oof)
+    torn = tell_torn(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
+    cv = replace(cv, notices=[*cv.notices, *torn])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_json(run.folder / "score.json", asdict(cv))
