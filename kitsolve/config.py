@@ -245,6 +245,7 @@ class Competition(Strict):
 
     def _contradictions(self) -> Iterator[str]:
         kind, scheme, task = self.submission.kind, self.folds.scheme, self.task
+        yield from self._odd_targets()
         if kind != "prepare:submission" and kind not in TASK_KINDS[task]:
             yield f"a {task} task is submitted as {' or '.join(TASK_KINDS[task])}, not as {kind}"
         if self.metric != "prepare:metric" and find_metric(self.metric).wants not in TASK_FORMS[task]:
@@ -260,6 +261,21 @@ class Competition(Strict):
             yield f'folds.scheme = "{scheme}" is for multilabel tasks'
         if scheme == "binned_stratified" and task != "regression":
             yield f'folds.scheme = "{scheme}" is for regression tasks'
+
+    def _odd_targets(self) -> Iterator[str]:
+        """What train.target says that the task, or the metric, cannot take."""
+        target, columns = self.train.target, self.train.targets
+        if not columns or len(set(columns)) < len(columns):
+            yield f"train.target = {columns} names a column twice, or none"
+        if isinstance(target, LabelList) and self.task != "multilabel":
+            yield f"train.target with a separator, several labels in a cell, is for multilabel tasks, not {self.task}"
+        if self.task == "regression" and len(columns) > 1:
+            yield (
+                f"train.target names {len(columns)} columns: a regression has one output, several are not supported "
+                f'yet; name one, as in target = "{columns[0]}"'
+            )
+        if self.metric == "kl_divergence" and len(columns) == 1:
+            yield "kl_divergence compares distributions: train.target lists a column for each class"
 
 
 def read_competition(workspace: Workspace, slug: str) -> Competition:

@@ -130,3 +130,40 @@ def test_how_many_hidden_images_there_are_does_not_change_a_training(shades):
     before = read_competition(shades, "shades")
     after = before.model_copy(update={"test": before.test.model_copy(update={"hidden": 5})})
     assert before.for_training() == after.for_training()
+
+
+def change_facts(workspace, *changes):
+    path = workspace.competition("shades") / "competition.toml"
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return read_competition(workspace, "shades")
+
+
+SCORED = (('"multiclass"', '"regression"'), ('"accuracy"', '"rmse"'), ('"label"', '"value"'))
+ONE = 'target = "shade"'
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        (
+            (*SCORED, (ONE, 'target = ["x", "y", "z"]')),
+            r"names 3 columns: a regression has one output, .* target = .x.",
+        ),
+        ((*SCORED, (ONE, 'target = { column = "x" }')), "is for multilabel tasks, not regression"),
+        (((ONE, 'target = { column = "x" }'),), "is for multilabel tasks, not multiclass"),
+        (((ONE, "target = []"),), "names a column twice, or none"),
+        (((ONE, 'target = ["a", "b", "a"]'),), "names a column twice, or none"),
+        ((('"accuracy"', '"kl_divergence"'), ('"label"', '"class_probabilities"')), "lists a column for each class"),
+    ],
+)
+def test_targets_that_the_task_cannot_take_are_refused(shades, changes, problem):
+    with pytest.raises(KitsolveError, match=problem):
+        change_facts(shades, *changes)
+
+
+def test_a_list_of_one_column_is_that_column(shades):
+    assert change_facts(shades, *SCORED, (ONE, 'target = ["x"]')).train.targets == ["x"]

@@ -18,8 +18,9 @@ from kitsolve.data.folds import FoldReport
 from kitsolve.data.images import check_images
 from kitsolve.data.leakage import find_leakage, tell_torn, write_findings
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
+from kitsolve.data.outputs import check_outputs
 from kitsolve.data.own_folds import write_folds
-from kitsolve.data.sample import describe_sample
+from kitsolve.data.sample import describe_sample, open_sample
 from kitsolve.data.signatures import write_signatures
 from kitsolve.data.splits import describe_own_folds, split_again
 from kitsolve.data.stored import (
@@ -181,6 +182,7 @@ def _write_tables(
     notices: list[str] = []
     train = make_train_table(raw, competition, note=notices.append)
     test = make_test_table(raw, competition, note=notices.append)
+    check_outputs(open_sample(raw, competition), competition, train, test)
     targets = encode_targets(train, competition, raw)
     notices += describe_sample(targets.names, raw, competition)
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training

@@ -24,7 +24,8 @@ class Targets:
     `values`: (rows,) int64 indices into `names`, where the number of names stands for the unknown label of a retrieval
     task; (rows, names) uint8 of a multilabel task; (rows,) float64 of a regression. `shares`: (rows, names) float32
     that sum to 1, where a row's label is a distribution; `values` is then its largest. `scale`: a regression's value is
-    the first plus the second times the model's output.
+    the first plus the second times the model's output; a level of an ordinal task that is submitted as value likewise
+    times its place.
     """
 
     task: str
@@ -124,7 +125,25 @@ def encode_targets(train: pd.DataFrame, competition: Competition, raw: Path) -> 
         names = _ordinal_names(names, facts.order)
     order = order_classes(names, raw, competition)
     class2target = {name: target for target, name in enumerate(order)} | ({unknown: len(order)} if unknown else {})
-    return Targets(task, order, labels.map(class2target).to_numpy(dtype=np.int64))
+    scale = _level_scale(order) if task == "ordinal" and competition.submission.kind == "value" else (0.0, 1.0)
+    return Targets(task, order, labels.map(class2target).to_numpy(dtype=np.int64), scale)
+
+
+def _level_scale(names: tuple[str, ...]) -> tuple[float, float]:
+    """The lowest level of an ordinal task and the step between two, in the labels' unit: a value is no class index.
+
+    Raises:
+        KitsolveError: the labels are no numbers, or not at equal steps.
+    """
+    levels = np.array([float(name) if is_number(name) else np.nan for name in names])
+    steps = np.diff(levels)
+    if not (np.isfinite(levels).all() and np.allclose(steps, steps[:1])):
+        raise KitsolveError(
+            f"the labels of an ordinal task that is submitted as value are numbers at equal "
+            f"steps, not {', '.join(names)}.",
+            hint='set submission.kind = "label", or task = "regression".',
+        )
+    return (float(levels[0]), float(steps[0]) if len(steps) else 1.0)
 
 
 def _encode_values(train: pd.DataFrame, competition: Competition) -> Targets:
@@ -152,9 +171,19 @@ def _label_sets(train: pd.DataFrame, target: str | list[str] | LabelList) -> tup
     if len(odd):
         raise KitsolveError(
             f"id {train.image_id.iloc[odd[0]]!r}: {train[columns].iloc[odd[0]].tolist()} are not all 0 or 1.",
-            hint='correct train.target, or set task = "regression".',
+            hint=_NOT_ZERO_OR_ONE if len(columns) > 1 else _NO_SET,
         )
     return columns, numbers.astype(np.uint8)
+
+
+_NOT_ZERO_OR_ONE = (
+    'correct train.target: votes or shares of the classes have metric = "kl_divergence"; of columns of numbers a '
+    "regression takes one alone."
+)
+_NO_SET = (
+    'correct train.target: one column of labels is task = "multiclass", one of numbers task = "regression", one of '
+    'several labels a cell target = { column = "…", separator = " " }.'
+)
 
 
 def _split_cells(cells: pd.Series, separator: str) -> tuple[list[str], NDArray[np.uint8]]:
@@ -185,7 +214,7 @@ def _one_hot_labels(train: pd.DataFrame, columns: list[str]) -> pd.Series:
     if len(odd):
         raise KitsolveError(
             f"{len(odd)} of {len(train)} rows have not exactly one label, first: id {train.image_id.iloc[odd[0]]!r}.",
-            hint='set task = "multilabel".',
+            hint='set task = "multilabel", whose submission.kind is label_list or class_probabilities.',
         )
     return pd.Series(np.array(names, dtype=object)[sets.argmax(axis=1)], index=train.index)
 
@@ -194,7 +223,10 @@ def _binary_names(names: list[str], positive: str | None) -> list[str]:
     """The negative label, then the positive one."""
     if len(names) != 2:
         raise KitsolveError(
-            f"a binary task has 2 classes, train.csv has {len(names)}.", hint='set task = "multiclass".'
+            f"a binary task has 2 classes, train.csv has {len(names)}: {', '.join(names[:4])}.",
+            hint='set task = "multiclass", whose submission.kind is label, class_probabilities or top_k.'
+            if len(names) > 2
+            else "correct train.target or train.rows: there is nothing to tell apart.",
         )
     if positive is None:
         return names
@@ -215,4 +247,4 @@ def _ordinal_names(names: list[str], order: list[str] | None) -> list[str]:
             f"an ordinal task needs the order of its labels: {', '.join(names)}.",
             'add order = ["lowest", …] to [train].',
         )
-    return order or names
+    return order or sorted_labels(set(names))

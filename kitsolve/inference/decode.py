@@ -42,6 +42,17 @@ def decode(outputs: np.ndarray, decoder: Decoder, form: str) -> Predictions:
     return np.asarray(np.clip(decoder.scale[0] + decoder.scale[1] * exact.sum(axis=1), low, high))
 
 
+def decode_for_hook(outputs: np.ndarray, decoder: Decoder) -> Predictions:
+    """What the `submission` of a competition's own prepare.py is handed, float: (rows, columns).
+
+    Probabilities of the classes or labels as they are; of an ordinal task those of the classes, in the place of
+    P(class > k); of a regression one column of values in the target's unit, within its bounds.
+    """
+    if decoder.task == "ordinal":
+        return decode(outputs, decoder, "probs")
+    return decode(outputs, decoder, "values")[:, None] if decoder.task == "regression" else outputs
+
+
 def _label(outputs: Predictions, decoder: Decoder) -> Predictions:
     if decoder.task == "ordinal":
         cuts = decoder.thresholds or np.arange(outputs.shape[1]) + 0.5

@@ -10,9 +10,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stdout
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ import torch
 
 from kitsolve.inference.bundle import Bundle, check_files, read_bundle
 from kitsolve.inference.deadline import Progress, Rescue
-from kitsolve.inference.decode import FORMS, decode
+from kitsolve.inference.decode import FORMS, decode, decode_for_hook
 from kitsolve.inference.devices import all_devices, choose_device, decoding_threads, limit_threads
 from kitsolve.inference.ensemble import load_ensemble
 from kitsolve.inference.loop import iter_probs
@@ -139,11 +139,12 @@ def _submit(
     """Write the submission of a bundle's outputs, and check what was written."""
     # Decoded batch by batch: of 15,000 classes the outputs of all images may not fit into memory.
     form = FORMS.get(bundle.submission.kind)
-    predictions = np.concatenate([decode(batch, bundle.decoder, form) if form else batch for batch in batches])
+    decoder = bundle.decoder
+    parts = [decode(batch, decoder, form) if form else decode_for_hook(batch, decoder) for batch in batches]
     if form:
-        submission = make_submission(sample, predictions, bundle.submission)
+        submission = make_submission(sample, np.concatenate(parts), bundle.submission)
     else:
-        submission = _load_prepare(bundle_dir).submission(sample, predictions, bundle.submission.class_names)
+        submission = _ask_hook(bundle_dir, sample, np.concatenate(parts), bundle.submission.class_names)
     write_submission(submission, output)
     written = read_table(output, spelt=True).rows
     check_submission(written, sample, bundle.submission)
@@ -171,14 +172,38 @@ def describe_rescue(rescue: Rescue, progress: Progress) -> Iterator[str]:
         yield f"the time was over before {rescue.unseen:,} images, which got the mean prediction"
 
 
-def _load_prepare(bundle_dir: Path) -> Any:  # noqa: ANN401  (a module)
-    """The competition's own prepare.py, which the bundle carries."""
-    spec = importlib.util.spec_from_file_location("prepare", bundle_dir / "prepare.py")
+def _ask_hook(
+    bundle_dir: Path, sample: pd.DataFrame, predictions: np.ndarray, class_names: tuple[str, ...]
+) -> pd.DataFrame:
+    """What the `submission` of the competition's own prepare.py, which the bundle carries, makes of the predictions.
+
+    What it prints goes to stderr.
+
+    Raises:
+        ValueError: it fails, or gives anything but a table, or one with NaN in it.
+    """
+    path = bundle_dir / "prepare.py"
+    spec = importlib.util.spec_from_file_location("prepare", path)
     if spec is None or spec.loader is None:
-        raise ValueError(f"{bundle_dir / 'prepare.py'} cannot be read.")
+        raise ValueError(f"{path} cannot be read.")
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    try:
+        with redirect_stdout(sys.stderr):
+            spec.loader.exec_module(module)
+            submission = module.submission(sample.copy(), predictions, class_names)
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ValueError(f"submission in {path} raised {said}, given predictions {predictions.shape}.") from error
+    if not isinstance(submission, pd.DataFrame):
+        raise ValueError(f"submission in {path} returned a {type(submission).__name__}, not the sample's table.")
+    empty = submission.isna().to_numpy()
+    if empty.any():
+        row, column = np.argwhere(empty)[0]
+        raise ValueError(
+            f"submission in {path} left {int(empty.sum())} cells without a value, first: row {row + 2}, column "
+            f'{submission.columns[column]!r}; write "" where an empty one is meant.'
+        )
+    return submission
 
 
 def main() -> None:

@@ -164,3 +164,43 @@ def test_any_value_comes_back_as_it_was(tmp_path_factory, values):
     decoded = decode(targets.learned, targets.default_decoder(competition), "values")
     spread = max(values) - min(values) + 1
     np.testing.assert_allclose(decoded, values, atol=1e-5 * spread)
+
+
+@given(st.integers(-5, 5), st.sampled_from([1, 2, 0.5]), st.integers(2, 6))
+def test_an_ordinal_task_that_is_submitted_as_value_gives_levels_in_the_labels_unit(tmp_path_factory, low, step, count):
+    """A class index, 0 for the lowest, would be off by the lowest label and the step."""
+    labels = [f"{low + step * place:g}" for place in range(count)]
+    competition = facts("ordinal", kind="value", metric="qwk")
+    targets = encode(table(label=labels), competition, tmp_path_factory.getbasetemp())
+    values = decode(targets.learned, targets.default_decoder(competition), "values")
+    assert values.tolist() == [float(label) for label in labels]
+
+
+@pytest.mark.parametrize("labels", [["1", "2", "4"], ["low", "mid", "high"]])
+def test_levels_that_are_no_numbers_at_equal_steps_have_no_value(tmp_path, labels):
+    order = None if labels[0] == "1" else labels
+    with pytest.raises(KitsolveError, match="are numbers at equal steps, not") as caught:
+        encode(table(label=labels), facts("ordinal", kind="value", metric="qwk", order=order), tmp_path)
+    assert 'submission.kind = "label"' in caught.value.hint
+
+
+def test_one_hot_levels_are_ordered_by_their_numbers(tmp_path):
+    rows = table(**{"3": ["0", "1", "0"], "1": ["1", "0", "0"], "2": ["0", "0", "1"]})
+    assert encode(rows, facts("ordinal", target=["3", "1", "2"]), tmp_path).names == ("1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("competition", "rows", "hint"),
+    [
+        (facts("multilabel", target=["a", "b"]), {"a": ["0", "1"], "b": ["1", "0.4"]}, "kl_divergence"),
+        (facts("multilabel"), {"label": ["cat", "dog"]}, "separator"),
+        (facts("multiclass", target=["a", "b"]), {"a": ["1", "1"], "b": ["0", "1"]}, "label_list"),
+        (facts("binary"), {"label": ["x", "x"]}, "nothing to tell apart"),
+        (facts("binary"), {"label": ["x", "y", "z"]}, 'task = "multiclass", whose submission.kind'),
+    ],
+)
+def test_what_a_hint_advises_is_supported(tmp_path, competition, rows, hint):
+    with pytest.raises(KitsolveError) as caught:
+        encode(table(**rows), competition, tmp_path)
+    assert hint in caught.value.hint
+    assert 'set task = "regression"' not in caught.value.hint
