@@ -235,8 +235,8 @@ def _find_archives(findings: Findings, layout: Layout) -> Guess | None:
     if not any(layout.files.values()):
         return None
     train, test = findings.train, findings.test
-    paths = fill_table(train.image.value, train.rows)
-    test_paths = [] if test.rows is None else fill_table(test.image.value, test.rows)
+    paths = fill_table(train.image.value, train.rows, layout)
+    test_paths = [] if test.rows is None else fill_table(test.image.value, test.rows, layout)
     sources = [source.path for source in (train.source, test.source) if source is not None]
     used = sorted(layout.archives_of([*paths, *test_paths, *sources, findings.sample.fact.value]))
     full = sorted(layout.archives_of([*layout.images, *sources, findings.sample.fact.value]))
@@ -247,7 +247,7 @@ def _find_archives(findings: Findings, layout: Layout) -> Guess | None:
 
 def _count_channels(train: TrainRows, layout: Layout, scratch: Path) -> Guess | None:
     """Of arrays; other images have three, or are made so."""
-    first = fill_table(train.image.value, train.rows.iloc[:20])
+    first = fill_table(train.image.value, train.rows.iloc[:20], layout)
     path = next((path for path in first if suffix_of(path) == ".npy" and path in layout.files), None)
     if path is None:
         return None

@@ -151,7 +151,7 @@ def _test_images(layout: Layout, sample: Sample) -> list[str]:
         return [path for path in layout.images if is_of_test(path)]
     ids = sample.rows.iloc[:, [0]]
     ranked = rank_templates(find_templates(ids, layout), split="test")
-    return fill_table(ranked[0].text, ids) if ranked else []
+    return fill_table(ranked[0].text, ids, layout) if ranked else []
 
 
 def _from_tables(tables: Sequence[TrainTable], beside: Sequence[Classes] = ()) -> TrainRows:
@@ -208,7 +208,7 @@ def find_test(layout: Layout, sources: Sequence[Source], sample: Sample, train: 
     rows = sample.rows.iloc[:, [0]]
     if source is not None:
         rows = join_columns(rows, source.rows, str(column))
-    ranked = rank_templates(find_templates(rows, layout), split="test", like=like)
+    ranked = rank_templates(find_templates(rows, layout, like=like), split="test", like=like)
     # A few ids that are found among the train images are no test set.
     ranked = [template for template in ranked if template.share >= HALF or not is_foreign(template.text, "test")]
     if not ranked:

@@ -6,9 +6,10 @@ import lzma
 import os
 import shutil
 import tarfile
+import unicodedata
 import zipfile
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from kitsolve.data.archives import SUFFIXES, place_of
 from kitsolve.errors import KitsolveError
-from kitsolve.inference.filetree import IMAGE_SUFFIXES
+from kitsolve.inference.filetree import IMAGE_SUFFIXES, FileTree
 
 # Formats that need no conversion to be seen: where an image is there in several, one of these is taken.
 PLAIN_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2")
@@ -50,8 +51,23 @@ class Layout:
 
     @cached_property
     def text(self) -> str:
-        """The images' paths, each between two line ends: str.find is the fastest search over all of them."""
-        return "\n" + "\n".join(self.images) + "\n"
+        """The images' paths, each between two line ends: str.find is the fastest search over all of them.
+
+        Composed (NFC), whatever the form on the disk is: tables are.
+        """
+        return unicodedata.normalize("NFC", "\n" + "\n".join(self.images) + "\n")
+
+    @cached_property
+    def tree(self) -> FileTree:
+        """Finds the file of a path, as `fetch` will."""
+        folders: dict[str, set[str]] = defaultdict(set)
+        for path in self.files:
+            while path:
+                path, _, name = path.rpartition("/")
+                if name in folders[path]:
+                    break
+                folders[path].add(name)
+        return FileTree(lambda folder: folders.get(folder, ()))
 
     def archives_of(self, paths: Iterable[str]) -> list[str]:
         """The archives that hold any of these files, in order of their first one."""

@@ -6,7 +6,9 @@ rows then shows on looking them up.
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice, product
@@ -15,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from kitsolve.data.sampling import sample_rows
+from kitsolve.inference.filetree import ANY_SUFFIX, IMAGE_SUFFIXES
 from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, suffix_of
 
 Row = Mapping[str, str]
@@ -55,10 +58,11 @@ class Template:
         return suffix_of(self.example) in PLAIN_SUFFIXES
 
 
-def find_templates(rows: pd.DataFrame, layout: Layout) -> list[Template]:
+def find_templates(rows: pd.DataFrame, layout: Layout, *, like: str = "") -> list[Template]:
     """Templates by which at least one row finds its image, no two for the same files, best share first.
 
-    Of two for the same files the one with fewer columns is kept, then that with the first column or a file's name.
+    Where files have several suffixes, or `like` leaves it open, a template ends in ANY_SUFFIX. Of two for the same
+    files the one with fewer columns is kept, then that with the first column or a file's name.
     """
     columns = [name for name in rows if not UNSPEAKABLE.search(str(name))]
     if not layout.images or not columns or rows.empty:
@@ -71,8 +75,9 @@ def find_templates(rows: pd.DataFrame, layout: Layout) -> list[Template]:
     best = sorted(found, key=lambda text: (-found[text], *_rank_spelling(text, columns[0])))
     distinct: dict[tuple[str, ...], str] = {}
     for text in best[: 4 * FINALISTS]:
-        distinct.setdefault(tuple(fill(text, spread)), text)
-    full = [_look_up(text, rows, layout) for text in islice(distinct.values(), FINALISTS)]
+        distinct.setdefault(tuple(map(layout.tree.resolve, fill(text, spread))), text)
+    full = [_open_suffix(text, rows, layout, like=like) for text in islice(distinct.values(), FINALISTS)]
+    full = list({template.text: template for template in full}.values())
     # A column of a few values finds a few files again and again.
     telling = [template for template in full if template.images * MOST_ROWS_AN_IMAGE >= len(rows) * template.share]
     return sorted(telling, key=lambda template: -template.share)
@@ -85,10 +90,11 @@ def _rank_spelling(text: str, first: str) -> tuple[object, ...]:
     return text.count("{"), ":0>" in text, first not in fields, not names_files, len(text)
 
 
-def fill_table(text: str, rows: pd.DataFrame) -> list[str]:
-    """The path of each row of a table."""
+def fill_table(text: str, rows: pd.DataFrame, layout: Layout) -> list[str]:
+    """The file of each row of a table; where there is none, its path as the template has it."""
     fields = [name for name in Template(text).fields if name in rows]
-    return fill(text, rows[fields].to_dict("records")) if fields else [""] * len(rows)
+    paths = fill(text, rows[fields].to_dict("records")) if fields else [""] * len(rows)
+    return [layout.tree.resolve(path) for path in paths]
 
 
 def fill(text: str, rows: Iterable[Row]) -> list[str]:
@@ -114,15 +120,26 @@ def _score(texts: Iterable[str], spread: list[dict[str, str]], layout: Layout) -
     few = [spread[row] for row in sample_rows(np.zeros(len(spread)), 20, seed=0)]
     shares = {}
     for text in dict.fromkeys(texts):
-        if sum(path in layout.files for path in fill(text, few)) > (len(few) > 3):
-            paths = fill(text, spread)
-            shares[text] = sum(path in layout.files for path in paths) / len(paths)
+        if sum(layout.tree.resolve(path) in layout.files for path in fill(text, few)) > (len(few) > 3):
+            paths = map(layout.tree.resolve, fill(text, spread))
+            shares[text] = sum(path in layout.files for path in paths) / len(spread)
     return shares
+
+
+def _open_suffix(text: str, rows: pd.DataFrame, layout: Layout, *, like: str) -> Template:
+    """The template with its share of all rows; with any suffix where that finds more, or as many and `like` has it."""
+    template = _look_up(text, rows, layout)
+    stem, suffix = os.path.splitext(text)
+    if suffix.lower() not in IMAGE_SUFFIXES:
+        return template
+    is_wanted = like.endswith(ANY_SUFFIX)
+    opened = _look_up(stem + ANY_SUFFIX, rows, layout) if is_wanted or template.share < 1 else template
+    return opened if opened.share > template.share or (is_wanted and opened.share == template.share) else template
 
 
 def _look_up(text: str, rows: pd.DataFrame, layout: Layout) -> Template:
     """The template with its share of all rows."""
-    there = [path for path in fill_table(text, rows) if path in layout.files]
+    there = [path for path in fill_table(text, rows, layout) if path in layout.files]
     # A word of the ids themselves says nothing about the folder.
     literal = re.sub(r"\{[^}]*\}", "", text)
     return Template(
@@ -139,7 +156,7 @@ def _spell_key(rows: pd.DataFrame, key: str, layout: Layout) -> Iterator[str]:
     lengths = rows[key].str.len()
     # The longest value is the most telling one, the shortest shows a padding with zeros.
     for row in sorted({0, len(rows) // 2, int(lengths.argmax()), int(lengths.argmin()), len(rows) - 1}):
-        values = rows.iloc[row].to_dict()
+        values = {name: unicodedata.normalize("NFC", cell) for name, cell in rows.iloc[row].to_dict().items()}
         value = values[key].removeprefix("./").replace("\\", "/")
         for start, end, path in islice(_find_value(value, layout.text), MOST_HITS):
             padded = len(value) < end - start

@@ -44,12 +44,14 @@ def verify(
     problems: list[str] = []
     train = _try(lambda: make_train_table(raw, competition), problems)
     if train is not None:
+        train["path"] = train.path.map(layout.tree.resolve)  # archives are still packed
         found |= _describe_train(train, competition, layout)
         if _try(lambda: encode_targets(train, competition, raw), problems) is not None:
             found[_name_labels(competition)] = _describe_labels(train, competition)
         _try(lambda: fit_features(train, competition.train.features), problems)
     test = _try(lambda: make_test_table(raw, competition), problems)
     if test is not None:
+        test["path"] = test.path.map(layout.tree.resolve)
         found["test rows"] = _count_found(test.path, layout)
     paths = [None if table is None else table.path.tolist() for table in (train, test)]
     coverage = compare(*paths, layout)

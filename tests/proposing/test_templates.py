@@ -1,3 +1,5 @@
+import unicodedata
+
 import pandas as pd
 import pytest
 
@@ -85,3 +87,30 @@ def test_a_row_too_short_for_the_template_has_no_path():
 
 def test_the_fields_of_a_template_are_its_columns():
     assert Template("{{x}}/{id[0]}/{Image Id:0>5}_{id}.png").fields == ["id", "Image Id"]
+
+
+def test_files_of_several_suffixes_are_all_found_by_one_template(tmp_path):
+    suffixes = [".jpg", ".JPG", ".jpeg", ".png"]
+    ids = [f"a{number:02d}" for number in range(40)]
+    paths = [f"train/{one}{suffixes[number % 4]}" for number, one in enumerate(ids)]
+    found = find_templates(pd.DataFrame({"id": ids}), make_layout(tmp_path, paths))
+    assert [(one.text, one.share) for one in found] == [("train/{id}.*", 1.0)]
+
+
+def test_one_suffix_is_named_unless_the_other_split_leaves_it_open(tmp_path):
+    rows, layout = pd.DataFrame({"id": IDS}), make_layout(tmp_path, [f"test/{one}.JPG" for one in IDS])
+    assert find_templates(rows, layout)[0].text == "test/{id}.JPG"
+    assert find_templates(rows, layout, like="train/{id}.*")[0].text == "test/{id}.*"
+
+
+def test_images_in_two_formats_are_no_reason_to_leave_the_suffix_open(tmp_path):
+    paths = [f"train/{one}{suffix}" for one in IDS[:4] for suffix in (".jpg", ".png")]
+    found = find_templates(pd.DataFrame({"id": IDS}), make_layout(tmp_path, paths))
+    assert {one.text for one in found} == {"train/{id}.jpg", "train/{id}.png"}
+
+
+def test_names_are_found_in_another_unicode_form(tmp_path):
+    names = [f"Grüße {number}" for number in range(5)]
+    paths = [unicodedata.normalize("NFD", f"Bäume/{name}.jpg") for name in names]
+    found = best(tmp_path, paths, id=names)
+    assert (found.text, found.share) == ("Bäume/{id}.jpg", 1.0)
