@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from kitsolve.errors import KitsolveError
+from kitsolve.errors import KitsolveError, own_code
 from kitsolve.metrics import find_metric
 from kitsolve.settings import Strict, read_toml, validate
 from kitsolve.workspace import Workspace
@@ -298,7 +298,11 @@ def check_facts(values: dict[str, Any]) -> Competition:
 
 
 def load_prepare(workspace: Workspace, slug: str) -> ModuleType | None:
-    """The competition's prepare.py, run as a module; None where facts alone say everything."""
+    """The competition's prepare.py, run as a module; None where facts alone say everything.
+
+    Raises:
+        KitsolveError: it cannot be run.
+    """
     path = workspace.competition(slug) / "prepare.py"
     if not path.is_file():
         return None
@@ -306,7 +310,8 @@ def load_prepare(workspace: Workspace, slug: str) -> ModuleType | None:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with own_code(path):
+        spec.loader.exec_module(module)
     return module
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import sys
+import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 
 
 class KitsolveError(Exception):
@@ -39,3 +42,35 @@ def translated(hint: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise KitsolveError(str(error), hint) from error
+
+
+@contextmanager
+def own_code(path: Path, what: str = "", *, given: str = "") -> Iterator[None]:
+    """Turn whatever a user's own code raises into a KitsolveError with its line; what it prints goes to stderr.
+
+    Args:
+        what: the function of that file; "" where the file itself is run.
+        given: what the function was given, as in "given 3 rows".
+    """
+    try:
+        with redirect_stdout(sys.stderr):
+            yield
+    except KitsolveError:
+        raise
+    except (Exception, SystemExit) as error:
+        said = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+        line = _line_in(path, error)
+        where = f"{what} in {path}{line}" if what else f"{path}{line}"
+        raise KitsolveError(
+            f"{where} raised {said}{f', {given}' if given else ''}.",
+            f"correct {what or path.name}; --debug shows more.",
+        ) from error
+
+
+def _line_in(path: Path, error: BaseException) -> str:
+    """The last line of the file that led to an error, in words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    if isinstance(error, SyntaxError) and error.filename == str(path):
+        lines.append(error.lineno)
+    return f", line {lines[-1]}," if lines else ""

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from kitsolve.config import TASK_FORMS, Competition, require_prepare
-from kitsolve.errors import KitsolveError, nearest
+from kitsolve.config import TASK_FORMS, Competition, load_prepare, require_prepare
+from kitsolve.errors import KitsolveError, nearest, own_code
 from kitsolve.metrics import Metric, Predictions, Targets, find_metric
 from kitsolve.workspace import Workspace
 
@@ -33,14 +33,8 @@ class OwnMetric:
         Raises:
             KitsolveError: the function raises, or gives anything but a finite number.
         """
-        try:
+        with own_code(self.path, "metric", given=f"given {_describe(targets, predictions)}"):
             score = self.function(targets.copy(), predictions.copy())
-        except (Exception, SystemExit) as error:
-            said = f"{type(error).__name__}: {' '.join(str(error).split())}".rstrip(": ")
-            raise KitsolveError(
-                f"metric in {self.path} raised {said}, given {_describe(targets, predictions)}.",
-                hint="correct metric; --debug shows the line.",
-            ) from error
         if not isinstance(score, numbers.Real) or isinstance(score, bool):
             raise KitsolveError(
                 f"metric in {self.path} returned {_show(score)}, not a number.", hint="end it with `return float(…)`."
@@ -89,6 +83,18 @@ def find_own_metric(workspace: Workspace, competition: Competition) -> Metric:
             hint=f'write `metric.wants = "{forms[0]}"`; it may be one of: {nearest(str(wants), forms)}.',
         )
     return Metric(OwnMetric(function, path), greater, wants)
+
+
+def describe_unused(workspace: Workspace, competition: Competition) -> list[str]:
+    """A sentence for each function of the competition's prepare.py that scores or submits, and that no fact names."""
+    prepare = load_prepare(workspace, competition.slug)
+    facts = {"metric": competition.metric, "submission": competition.submission.kind}
+    keys = {"metric": "metric", "submission": "submission.kind"}
+    return [
+        f'prepare.py has a {name}, which is not used: the facts say {keys[name]} = "{fact}", not "prepare:{name}".'
+        for name, fact in facts.items()
+        if hasattr(prepare, name) and fact != f"prepare:{name}"
+    ]
 
 
 def _check_signature(function: object, path: Path) -> None:

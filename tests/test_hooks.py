@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kitsolve.config import TASK_FORMS, read_competition
+from kitsolve.data.augment import find_augmentation
 from kitsolve.data.fetch import fetch
 from kitsolve.data.targets import Targets
 from kitsolve.data.trial import try_metric
@@ -114,6 +115,54 @@ def test_what_a_metric_does_to_its_arguments_changes_nothing(shades):
     assert metric.score(targets, probs) == 1.0
     assert targets.tolist() == [0, 1, 2]
     assert (probs == np.eye(3)).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("import sys\nsys.exit(0)\n", r"prepare.py, line 2, raised SystemExit: 0"),
+        ("x = 1\nraise RuntimeError('boom')\n", r"prepare.py, line 2, raised RuntimeError: boom"),
+        ("def metric(targets:\n", r"prepare.py, line 1, raised SyntaxError: .* never closed"),
+        ("import not_there\n", r"prepare.py, line 1, raised ModuleNotFoundError: No module named 'not_there'"),
+        ("def fetch(raw):\n    raise SystemExit(0)\n", r"fetch in .*prepare.py, line 2, raised SystemExit: 0"),
+        ("def fetch(raw):\n    raw.rmdir()\n", r"fetch in .*prepare.py removed the folder"),
+        ("fetch = 5\n", r"fetch in .*prepare.py raised TypeError: 'int' object is not callable"),
+        (
+            "def fetch(raw):\n    pass\n\ndef answers():\n    return 1\n",
+            r"answers in .*prepare.py raised AttributeError",
+        ),
+    ],
+)
+def test_a_prepare_that_cannot_be_run_is_told_with_its_line(shades, text, problem):
+    (shades.competition("shades") / "prepare.py").write_text(text)
+    with pytest.raises(KitsolveError, match=problem):
+        fetch(shades, "shades")
+
+
+def test_what_a_prepare_prints_does_not_reach_stdout(shades, capsys):
+    write_metric(shades, "print('hello')\n" + RIGHT.replace("return", "print('again'); return"))
+    fetch_shades(shades)
+    assert capsys.readouterr().out == ""
+
+
+def test_functions_that_no_fact_names_are_said(shades):
+    (shades.competition("shades") / "prepare.py").write_text(RIGHT + "\ndef submission(*given):\n    return 1\n")
+    assert fetch_shades(shades).notices == [
+        'prepare.py has a metric, which is not used: the facts say metric = "accuracy", not "prepare:metric".',
+        'prepare.py has a submission, which is not used: the facts say submission.kind = "label", not '
+        '"prepare:submission".',
+    ]
+
+
+@pytest.mark.parametrize("body", ["return None", "return 'hflip'", "return [1]"])
+def test_an_augmentation_that_is_none_is_told(shades, body):
+    (shades.competition("shades") / "prepare.py").write_text(f"def augmentation(size):\n    {body}\n")
+    make = find_augmentation(shades, "shades", "prepare:augmentation", 3)
+    with pytest.raises(KitsolveError, match=r"which is no transform of albumentations"):
+        make((32, 32))
+    (shades.competition("shades") / "prepare.py").write_text("def augmentation(size):\n    raise KeyError(size)\n")
+    with pytest.raises(KitsolveError, match=r"augmentation in .*, line 2, raised KeyError: 32, given the image size"):
+        find_augmentation(shades, "shades", "prepare:augmentation", 3)((32, 32))
 
 
 @given(st.sampled_from(sorted(TASK_FORMS)), st.sampled_from([None, "probs", "labels", "values", "ranking"]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 # Without this albumentations asks PyPI for its newest version at import, and stalls without a network.
@@ -15,6 +16,7 @@ import cv2  # noqa: E402
 
 from kitsolve.config import require_prepare  # noqa: E402
 from kitsolve.data.transforms import LumaCLAHE, Transpose  # noqa: E402
+from kitsolve.errors import KitsolveError, own_code  # noqa: E402
 from kitsolve.workspace import Workspace  # noqa: E402
 
 MakeAugmentation = Callable[[tuple[int, int]], A.Compose]
@@ -28,7 +30,7 @@ def find_augmentation(workspace: Workspace, slug: str, augment: str, channels: i
     for an image size in px (of rectangles: height, width).
 
     Raises:
-        KitsolveError: there is no such function.
+        KitsolveError: there is no such function; when it is asked: it fails, or gives anything else.
     """
     if augment != "prepare:augmentation":
         return partial(build_augmentation, augment, channels=channels)
@@ -36,8 +38,17 @@ def find_augmentation(workspace: Workspace, slug: str, augment: str, channels: i
 
 
 def _build_own(augmentation: Callable[[Any], Any], size: tuple[int, int]) -> A.Compose:
-    made = augmentation(size[0] if size[0] == size[1] else size)
-    return made if isinstance(made, A.Compose) else A.Compose(made if isinstance(made, list) else [made], strict=True)
+    path = Path(getattr(getattr(augmentation, "__code__", None), "co_filename", "prepare.py"))
+    with own_code(path, "augmentation", given=f"given the image size {size}"):
+        made = augmentation(size[0] if size[0] == size[1] else size)
+    transforms = list(made) if isinstance(made, list | tuple) else [made]
+    odd = [transform for transform in transforms if not isinstance(transform, A.BasicTransform | A.BaseCompose)]
+    if odd:
+        raise KitsolveError(
+            f"augmentation in {path} gives {odd[0]!r}, which is no transform of albumentations.",
+            hint="return a list of transforms, as in `return [A.HorizontalFlip(p=0.5)]`.",
+        )
+    return made if isinstance(made, A.Compose) else A.Compose(transforms, strict=True)
 
 
 def build_augmentation(preset: str, size: tuple[int, int], *, channels: int = 3) -> A.Compose:

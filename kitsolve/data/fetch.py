@@ -36,8 +36,8 @@ from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
 from kitsolve.data.trial import try_metric
 from kitsolve.data.twins import find_twins
-from kitsolve.errors import KitsolveError
-from kitsolve.hooks import find_competition_metric
+from kitsolve.errors import KitsolveError, own_code
+from kitsolve.hooks import describe_unused, find_competition_metric
 from kitsolve.workspace import Workspace, write_csv, write_sealed
 
 
@@ -125,17 +125,31 @@ def fetch_raw(
         _take(source, partial)
         listing = take_listing(source)
     elif prepare is not None and hasattr(prepare, "fetch"):
-        partial.mkdir(parents=True)
-        prepare.fetch(partial)
+        _fill(prepare, partial)
     else:
         _download(slug, workspace.download(slug), partial)
     if prepare is not None and hasattr(prepare, "answers"):
-        write_csv(workspace.answers(slug), prepare.answers())
+        with own_code(Path(str(prepare.__file__)), "answers"):
+            write_csv(workspace.answers(slug), prepare.answers())
     forget_origin(workspace, slug)
     shutil.rmtree(raw, ignore_errors=True)
     os.replace(partial, raw)
     record_origin(workspace, slug, source, listing)
     return raw
+
+
+def _fill(prepare: ModuleType, target: Path) -> None:
+    """Let `fetch` of a prepare.py fill the folder.
+
+    Raises:
+        KitsolveError: it fails, or the folder is gone.
+    """
+    path = Path(str(prepare.__file__))
+    target.mkdir(parents=True)
+    with own_code(path, "fetch"):
+        prepare.fetch(target)
+    if not target.is_dir():
+        raise KitsolveError(f"fetch in {path} removed the folder that it was to fill.", "let it write files there.")
 
 
 def _take(source: Path, target: Path) -> None:
@@ -193,7 +207,7 @@ def _write_tables(
         workspace, train, targets, competition, twins=twins, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices += said + try_metric(metric, targets, plain, folds)
+    notices += said + try_metric(metric, targets, plain, folds) + describe_unused(workspace, competition)
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
