@@ -247,7 +247,7 @@ def read_csv(path: Path) -> pd.DataFrame:
     from kitsolve.inference.tables import read_table
 
     with translated(f"correct {path}, or remove it and run the command that wrote it again."):
-        return read_table(path, spelt=True).rows
+        return read_table(path, "utf-8", separator=",", spelt=True).rows
 
 
 def read_json(path: Path, *, hint: str | None = None) -> dict[str, Any]:

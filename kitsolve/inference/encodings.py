@@ -37,11 +37,12 @@ class TableText:
     notices: tuple[str, ...]
 
 
-def read_text(path: Path, encoding: str | None = None) -> TableText:
+def read_text(path: Path, encoding: str | None = None, *, separator: str | None = None) -> TableText:
     """The text of a table's file without its byte order mark.
 
     Args:
         encoding: None: what a byte order mark names, else utf-8, else cp1252.
+        separator: None: see `find_separator`.
 
     Raises:
         ValueError: another encoding, NUL bytes, or nothing in it; names file and line.
@@ -52,8 +53,8 @@ def read_text(path: Path, encoding: str | None = None) -> TableText:
     if "\0" in text:
         line = line_of(text, text.index("\0"))
         raise ValueError(f"{path}, line {line}: there is a NUL byte; the file is damaged, or is no text.")
-    said = re.match(r"sep=([,;\t|])\r?\n", text)  # Excel's own first line
-    text, separator = (text[said.end() :], said[1]) if said else (text, find_separator(text))
+    said = None if separator else re.match(r"sep=([,;\t|])\r?\n", text)  # Excel's own first line
+    text, separator = (text[said.end() :], said[1]) if said else (text, separator or find_separator(text))
     notices = [] if encoding or known in PLAIN else [f"{path.name} is not utf-8 and was read as {known}."]
     if separator != ",":
         words = SEPARATORS.get(separator, "blanks")
@@ -85,6 +86,8 @@ def decode_file(path: Path, encoding: str | None = None) -> tuple[str, str]:
         text, fits, place = "", False, getattr(error, "start", 0)
     if not fits:
         line, likely = 1 + data.count(b"\n", 0, place), guess_encoding(data)
+        if likely == known:
+            raise ValueError(f"{path}, line {line}: it ends within a character of {known}; the file is cut off.")
         raise ValueError(f'{path}, line {line}: this is not {known}. Its rows may want encoding = "{likely}".')
     return text.removeprefix("\ufeff"), known
 
@@ -98,13 +101,14 @@ def guess_encoding(data: bytes) -> str:
     for zeros, name in ((1, "utf-16-le"), (0, "utf-16-be")):
         if len(start) > 3 and start[zeros::2].count(0) > len(start) / 4 and not start[1 - zeros :: 2].count(0):
             return name
-    for name in ("utf-8", "cp1252"):
-        try:
-            data.decode(name)
-        except UnicodeDecodeError:
-            continue
-        return name
-    return "latin-1"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if error.reason == "unexpected end of data":  # cut off within a character
+            return "utf-8"
+        undefined = set(data) & {0x81, 0x8D, 0x8F, 0x90, 0x9D}
+        return "latin-1" if undefined else "cp1252"
+    return "utf-8"
 
 
 def line_of(text: str, place: int) -> int:

@@ -146,7 +146,7 @@ def _submit(
     else:
         submission = _ask_hook(bundle_dir, sample, np.concatenate(parts), bundle.submission.class_names)
     write_submission(submission, output)
-    written = read_table(output, spelt=True).rows
+    written = read_table(output, "utf-8", separator=",", spelt=True).rows
     check_submission(written, sample, bundle.submission)
     return written
 

@@ -27,7 +27,7 @@ class Table:
     notices: tuple[str, ...] = ()
 
 
-def read_table(path: Path, encoding: str | None = None, *, spelt: bool = False) -> Table:
+def read_table(path: Path, encoding: str | None = None, *, separator: str | None = None, spelt: bool = False) -> Table:
     """The table of a CSV file, in which 0012 and 1e5 are names, and blank lines no rows.
 
     Blanks around names and cells are left out, but those inside of quotation marks. A column without a name becomes
@@ -36,13 +36,14 @@ def read_table(path: Path, encoding: str | None = None, *, spelt: bool = False) 
 
     Args:
         encoding: None: what a byte order mark names, else utf-8, else cp1252, and then a notice says so.
+        separator: None: a comma, semicolon, tab, vertical bar, or blanks, as the header and the rows have it.
         spelt: the header and the cells just as they are written.
 
     Raises:
         ValueError: another encoding, a row that is not as wide as the header, a name that the header has twice, a
             quotation mark that is not closed or swallows rows, or nothing at all; names file and line.
     """
-    found = read_text(path, encoding)
+    found = read_text(path, encoding, separator=separator)
     header, rows, trailing = _read_plain(found, spelt=spelt) or split_cells(found, spelt=spelt)
     notices = found.notices
     if trailing:
@@ -68,6 +69,8 @@ def _read_plain(found: TableText, *, spelt: bool) -> tuple[list[str], pd.DataFra
     if counts is None:
         return None
     width, extra = int(counts[0]) + 1, int(counts[1] - counts[0]) if len(counts) > 1 else 0
+    if width == 1 and _has_blanks_around(data, found.separator):
+        return None  # a line of blanks would be a row
     if extra not in (0, 1) or (counts[1:] != counts[0] + extra).any():
         return None
     rows = _parse(data, found.separator, width + extra)
@@ -146,7 +149,8 @@ def _parse(data: bytes, separator: str, width: int) -> pd.DataFrame | None:
 def table_bytes(table: pd.DataFrame) -> bytes:
     """A table as CSV in utf-8, which `read_table` and pandas read back whole."""
     text = table.to_csv(index=False)
-    if "\r" in text:
-        # csv quotes only what would end its own lines; for readers a lone carriage return does, too.
+    if "\r" in text or table.shape[1] == 1:
+        # csv quotes only what would end its own lines: for readers a lone carriage return does, too, and where there is
+        # one column a cell of blanks is a line to be skipped.
         text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
     return text.encode()
