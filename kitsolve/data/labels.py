@@ -90,7 +90,7 @@ def spell_as(names: Sequence[str], shown: Iterable[str]) -> tuple[str, ...]:
             numbers and accents counts by which those that are shown come from their names; else they stay.
     """
     spelt: dict[str, str] = {}
-    for label in shown:
+    for label in sorted(shown, key=lambda label: label != label.strip()):
         spelt.setdefault(canonical(label), label)
     known = {name: spelt[canonical(name)] for name in names if canonical(name) in spelt}
     style = next((style for style in _styles(known) if all(style(name) == label for name, label in known.items())), str)
