@@ -38,7 +38,7 @@ from kitsolve.data.trial import try_metric
 from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError, own_code
 from kitsolve.hooks import describe_unused, find_competition_metric
-from kitsolve.workspace import Workspace, write_csv, write_sealed
+from kitsolve.workspace import Workspace, write_bytes, write_csv, write_sealed
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ def fetch(
     fetch_raw(workspace, slug, source=source, prepare=load_prepare(workspace, slug), force=force)
     unpack_nested(workspace.raw(slug), competition.archives)
     unpack_arrays(workspace.raw(slug), competition)
+    own_sample = place_sample(workspace, competition)
     find_competition_metric(workspace, competition)  # of one's own: it may have changed since the tables were made
     if not keep_archive:
         shutil.rmtree(workspace.download(slug), ignore_errors=True)
@@ -79,12 +80,12 @@ def fetch(
     edited = list_edited(workspace, slug, earlier)
     if marker.is_file() and earlier.get("facts") == facts and not edited and not list_stale(workspace, competition):
         known = Fetched(**{**earlier["fetched"], "raw": str(workspace.raw(slug))})  # the root may have been moved
-        return replace(known, notices=known.notices + _describe_folds(workspace, competition))
+        return replace(known, notices=own_sample + known.notices + _describe_folds(workspace, competition))
     fetched, report = _write_tables(workspace, competition, facts_before=earlier.get("facts"))
     made = {"files": hash_tables(workspace, slug), "made_from": hash_raw_tables(workspace, competition)}
     write_sealed(marker, {"facts": facts, "fetched": asdict(fetched), "fold_report": asdict(report), **made})
     remade = [f"{name} was edited or damaged: it is made anew." for name in edited]
-    return replace(fetched, notices=[*fetched.notices, *remade, *_describe_folds(workspace, competition)])
+    return replace(fetched, notices=[*own_sample, *fetched.notices, *remade, *_describe_folds(workspace, competition)])
 
 
 def _describe_folds(workspace: Workspace, competition: Competition) -> list[str]:
@@ -179,6 +180,20 @@ def _download(slug: str, place: Path, target: Path) -> None:
         discard_download(place)
         shutil.rmtree(target, ignore_errors=True)
         unpack(kaggle.download(slug, place), target)
+
+
+def place_sample(workspace: Workspace, competition: Competition) -> list[str]:
+    """Put the sample submission that lies beside competition.toml into the raw folder; says so where there is one.
+
+    Kaggle's data sets often have none: `kitsolve new` makes one of the test images, to be edited there.
+    """
+    own = workspace.competition(competition.slug) / competition.submission.sample
+    place = workspace.raw(competition.slug) / competition.submission.sample
+    if not own.is_file():
+        return []
+    if not place.is_file() or place.read_bytes() != own.read_bytes():
+        write_bytes(place, own.read_bytes())  # a new file: the old one may be a link to one outside of the root
+    return [f"the sample submission is {own}, not Kaggle's: submissions have its ids and columns."]
 
 
 def link_or_copy(source: str | Path, target: str | Path) -> None:

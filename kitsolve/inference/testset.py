@@ -130,13 +130,13 @@ def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split, *, note: Note 
 
 
 def image_paths(rows: pd.DataFrame, template: str) -> list[str]:
-    """The template filled with each row's columns: "{image_id}.png", "{id[0]}/{id}.npy"; a table's \\ is a /.
+    """The template filled with each row's columns: "{image_id}.png", "{id[0]}/{id}.npy".
 
     Raises:
         ValueError: the template names a column that the rows lack.
     """
     try:
-        return [template.format_map(row).replace("\\", "/") for row in rows.to_dict("records")]
+        return [template.format_map(row) for row in rows.to_dict("records")]
     except (KeyError, IndexError) as error:
         raise ValueError(
             f"the image template {template!r} does not fit the columns {list(rows.columns)}: {error}."

@@ -28,6 +28,18 @@ OTHER_WORDS = re.compile(
     re.IGNORECASE,
 )
 MOST_COMPARED = 200
+TRAIN_VALUES = {"train", "training"}
+TEST_VALUES = {"test", "testing", "holdout", "public", "private", "publictest", "privatetest"}
+SPLIT_VALUES = {*TRAIN_VALUES, *TEST_VALUES, "val", "valid", "validation", "dev", "eval"}
+
+
+FILE_NAME = re.compile(r"\w+://.*|(?:.*[\\/])?[^\\/]*\.(?=[A-Za-z0-9]*[A-Za-z])[A-Za-z0-9]{2,5}", re.DOTALL)
+
+
+def names_files(cells: pd.Series) -> bool:
+    """Whether nearly all filled cells are addresses or file names: neither a label nor a feature."""
+    filled = [cell for cell in cells.unique() if cell][:MOST_COMPARED]
+    return bool(filled) and sum(map(bool, map(FILE_NAME.fullmatch, filled))) > 0.9 * len(filled)
 
 
 def is_number(text: str) -> bool:
@@ -73,7 +85,7 @@ def choose_target(rows: pd.DataFrame, sample: pd.DataFrame | None, taken: Collec
     Args:
         taken: columns that are something else.
     """
-    open_columns = [name for name in rows if name not in taken]
+    open_columns = [name for name in rows if name not in taken and not names_files(rows[name])]
     wanted = [] if sample is None else [str(name) for name in sample.columns[1:]]
     if len(wanted) > 1:
         found = _find_columns(rows, open_columns, wanted)
@@ -194,6 +206,15 @@ def _may_be_group(rows: pd.DataFrame, name: str, target: object) -> bool:
     return not coarser
 
 
+def find_split(rows: pd.DataFrame) -> str | None:
+    """The column that tells train rows from test rows of the same table."""
+    for name in rows:
+        values = {value.lower() for value in rows[name].unique() if value}
+        if len(values) < 5 and values <= SPLIT_VALUES and values & TRAIN_VALUES and values & TEST_VALUES:
+            return str(name)
+    return None
+
+
 def choose_features(rows: pd.DataFrame, test: pd.DataFrame | None, taken: Collection[str]) -> Guess | None:
     """The columns of train and test that a model can take; what only train has would tell what it cannot know."""
     if test is None:
@@ -209,4 +230,7 @@ def _may_be_feature(name: str, cells: pd.Series) -> bool:
     if len(different) < 2 or re.search(r"^unnamed|path|file|url|licen[sc]e|rights|date|time", name, re.IGNORECASE):
         return False
     identifies = re.search(r"(?:_|[a-z])(?:id|ID|Id|uid|UID)$", name) is not None
-    return not identifies and (all(map(is_number, different)) or len(different) <= MOST_CATEGORIES)
+    if identifies or names_files(cells):
+        return False
+    # Of words that hardly ever come again each is a name.
+    return all(map(is_number, different)) or len(different) <= min(MOST_CATEGORIES, max(2, len(cells) // 3))

@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
 
-from kitsolve.proposing.columns import choose_features, choose_group, choose_id, choose_target, is_number, naming_fields
+from kitsolve.proposing.columns import (
+    choose_features,
+    choose_group,
+    choose_id,
+    choose_target,
+    find_split,
+    is_number,
+    naming_fields,
+)
 from kitsolve.proposing.coverage import say_repeated
 from kitsolve.proposing.findings import Sample, TestRows, TrainRows, find_sample, find_test, find_train
 from kitsolve.proposing.foreign import describe_cut
 from kitsolve.proposing.forms import Form, Hints
 from kitsolve.proposing.labels import find_form
 from kitsolve.proposing.layout import Layout, describe_images, read_layout, suffix_of
+from kitsolve.proposing.made import NO_TEST, find_test_set, make_sample, write_sample
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
 from kitsolve.proposing.refusal import Evidence, refuse, refuse_packed_test
 from kitsolve.proposing.roles import is_of_test
@@ -42,6 +53,8 @@ class Findings:
     form: Form
     group: Guess | None
     features: Guess | None
+    made: pd.DataFrame | None = None
+    """The sample submission that was made, where the raw files have none."""
 
 
 def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> Proposal:
@@ -62,26 +75,36 @@ def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> 
         findings = _find_all(layout, sources, Hints(metric=name_metric(pages or {}), words=words), notes=notes)
         entries = _list_entries(findings, layout, scratch, title=_title(slug), pages=pages or {})
         facts = [Fact(table, key, guess.value, guess.reason, guess.choices) for table, key, guess in entries]
-        found, problems, left_out = verify(facts, layout, scratch, slug=slug)
+        made = "" if findings.made is None else write_sample(findings.made)
+        found, problems, left_out = verify(facts, layout, scratch, slug=slug, sample=made)
         refuse_packed_test(layout, problems)
         problems = [*_say_tables(findings), *(said for said in problems if not _is_explained(said, findings))]
         facts, found = _say_left_out(facts, found, left_out)
     if problems:
         problems += [*layout.notes, *notes]
-    return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems)
+    return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems, made)
 
 
 def _say_tables(findings: Findings) -> list[str]:
     """What the tables themselves need before facts can name them."""
     train, test, sample = findings.train, findings.test, findings.sample
     problems = [describe_cut(train.source)] if train.source and train.source.cut else []
+    problems += [NO_TEST] if sample.rows is None else []
+    if train.source is not None and (split := find_split(train.rows)):
+        counts = ", ".join(f"{value} {count:,}" for value, count in train.rows[split].value_counts().items())
+        problems.append(
+            f"the column {split!r} of {train.source.path} tells splits apart ({counts}), and facts would take all "
+            "of its rows as train rows: write the train rows into a table of their own, and let train.rows name that."
+        )
     if test.source is not None and test.id is not None and sample.rows is not None:
         problems += say_repeated(test.source.rows, test.id, sample.rows.iloc[:, 0], test.source.path)
     return problems
 
 
 def _is_explained(problem: str, findings: Findings) -> bool:
-    """Whether the cut that paths need is the cause."""
+    """Whether the cut that paths need is the cause, or that there is no sample submission."""
+    if findings.sample.rows is None and problem.startswith("the sample submission"):
+        return True
     source = findings.train.source
     return source is not None and source.cut is not None and "train rows find no image" in problem
 
@@ -92,8 +115,11 @@ def _say_left_out(
     """The rows are unsure where images lie in folders that no row uses, unless these are of a test set."""
     if not left_out:
         return facts, found
-    shown = ", ".join(f"{count:,} in {folder or '.'}" for folder, count in list(left_out.items())[:4])
-    shown += ", …" if len(left_out) > 4 else ""
+    places: Counter[str] = Counter()
+    for folder, count in left_out.items():
+        places["/".join(folder.split("/")[:2]) or "."] += count
+    shown = ", ".join(f"{count:,} in {place}" for place, count in places.most_common(4))
+    shown += ", …" if len(places) > 4 else ""
     others = sum(count for folder, count in left_out.items() if not is_of_test(folder))
     for place, fact in enumerate(facts):
         if others and (fact.table, fact.key) == ("train", "rows"):
@@ -120,6 +146,12 @@ def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints, *, notes:
     group = choose_group(train.rows, form.target.value, taken)
     taken |= {group.value, test.id, sample.id} if group else {test.id, sample.id}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
+    if sample.rows is None:
+        taken_paths = fill_table(train.image.value, train.rows)
+        if found := find_test_set(layout, sources, train, taken_paths):
+            sample, test = make_sample(found, form, train, sample)
+            made = None if sample.paths else sample.rows
+            return Findings(sample, train, test, row_id, form, group, None, made)
     return Findings(sample, train, test, row_id, form, group, features)
 
 

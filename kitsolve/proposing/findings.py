@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 
+from kitsolve.proposing.columns import find_split
 from kitsolve.proposing.folders import Classes, find_classes, read_classes
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.proposal import Guess
 from kitsolve.proposing.roles import (
+    ALMOST_ALL,
     HALF,
     TrainTable,
     find_samples,
@@ -25,10 +27,12 @@ from kitsolve.proposing.roles import (
     rank_templates,
 )
 from kitsolve.proposing.sources import Source
-from kitsolve.proposing.templates import fill_table, find_templates
+from kitsolve.proposing.templates import Template, fill_table, find_templates, look_up
 
 SAMPLE = "sample_submission.csv"
 NAMES_THE_LABEL = 3
+STUB = 10
+"""So few test rows may stand for others that only the rerun has."""
 
 
 @dataclass(frozen=True)
@@ -117,11 +121,18 @@ def find_train(layout: Layout, sources: Sequence[Source], sample: Sample, *, wor
     taken = set(_test_images(layout, sample))
     found = find_classes(layout, taken=taken, wanted=sample.labels, column=column, words=words)
     known = bool(found) and found[0].known > HALF
+    if found and best is not None and (is_of_test(best.source.path) or _is_split(best, found[0])):
+        return _from_paths(found, layout, labelled)
     if best is not None and best.finds_images and not known:
         return _from_tables(labelled, beside=[] if best.rating > 0 else found)
     if found:
         return _from_paths(found, layout, labelled)
     return _from_tables(labelled or tables) if tables else _without_rows()
+
+
+def _is_split(table: TrainTable, classes: Classes) -> bool:
+    """Whether a table holds both splits, and the folders of the train images tell the classes too."""
+    return find_split(table.source.rows) is not None and "train" in classes.glob.lower()
 
 
 def _list_tables(layout: Layout, sources: Sequence[Source], sample: Sample) -> list[TrainTable]:
@@ -211,11 +222,44 @@ def find_test(layout: Layout, sources: Sequence[Source], sample: Sample, train: 
     ranked = rank_templates(find_templates(rows, layout, like=like), split="test", like=like)
     # A few ids that are found among the train images are no test set.
     ranked = [template for template in ranked if template.share >= HALF or not is_foreign(template.text, "test")]
+    ranked = _prefer_mirror(ranked, like, rows, layout)
     if not ranked:
         reason = f"none of the sample's ids finds an image, first: {rows.iloc[0, 0]!r}"
         return TestRows(_guess_unknown(layout, like, reason), rows, source, column)
     needs = source is not None and set(ranked[0].fields) != {sample.id}
-    return TestRows(guess_image(ranked, len(rows), split="test"), rows, source, column, needs)
+    image = guess_image(ranked, len(rows), split="test")
+    if len(rows) <= STUB and ranked[0].text != _swap(like) and (doubt := _doubt(ranked[0], train, layout)):
+        image = Guess(image.value, f"{image.reason}; {doubt}", image.choices or (image.value, _swap(like)))
+    return TestRows(image, rows, source, column, needs)
+
+
+def _prefer_mirror(ranked: list[Template], like: str, rows: pd.DataFrame, layout: Layout) -> list[Template]:
+    """The train template with the other split's name goes first where it finds as many of the test images.
+
+    Of a stub of the test set ids may find all images that are a file name's in the train rows.
+    """
+    text = _swap(like)
+    if not ranked or text in (like, ranked[0].text) or not set(Template(text).fields) <= set(rows):
+        return ranked
+    mirror = look_up(text, rows, layout)
+    others = [template for template in ranked if template.text != text]
+    return [mirror, *others] if mirror.share >= ranked[0].share else ranked
+
+
+def _doubt(template: Template, train: TrainRows, layout: Layout) -> str:
+    """That the template of a stub fails on the train rows; nothing where it does not, or cannot be tried."""
+    text = re.sub("test", lambda match: "Train" if match[0][0] == "T" else "train", template.text, flags=re.IGNORECASE)
+    if train.rows.empty or not set(template.fields) <= set(train.rows):
+        return ""
+    found = look_up(text, train.rows, layout)
+    if found.share >= ALMOST_ALL or found.share == 0:
+        return ""
+    return f"the like of it finds only {found.share:.0%} of the train images"
+
+
+def _swap(like: str) -> str:
+    """The train template with the other split's name."""
+    return re.sub("train", lambda match: "Test" if match[0][0] == "T" else "test", like, flags=re.IGNORECASE)
 
 
 def join_columns(ids: pd.DataFrame, table: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -227,7 +271,7 @@ def join_columns(ids: pd.DataFrame, table: pd.DataFrame, column: str) -> pd.Data
 
 def _guess_unknown(layout: Layout, like: str, reason: str) -> Guess:
     """The train template with the other split's name, and what folders of a test set there are."""
-    text = re.sub("train", lambda match: "Test" if match[0][0] == "T" else "test", like, flags=re.IGNORECASE)
+    text = _swap(like)
     folders = {path.rpartition("/")[0] for path in layout.images if is_of_test(path)}
     texts = [f"{folder}/{{id}}.jpg" for folder in sorted(folders)[:3]]
     best = text or next(iter(texts), "test/{id}.jpg")

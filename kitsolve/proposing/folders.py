@@ -16,10 +16,14 @@ from kitsolve.proposing.layout import Layout
 
 # Folders of these names tell splits and formats apart, not classes.
 NO_CLASSES = re.compile(
-    r"(?:train|test|val|valid|validation|eval|holdout|images?|imgs?|masks?|annotations?|labels?|jpe?gs?|pngs?|dicoms?"
-    r"|tiffs?|npy|data|dataset|raw|old|new|part|fold|batch|stage)s?[\W_]*\d*",
+    r"(?:train|training|test|testing|val|valid|validation|eval|holdout|images?|imgs?|photos?|pictures?|frames?|masks?"
+    r"|annotations?|labels?|jpe?gs?|pngs?|dicoms?|tiffs?|npy|data|datasets?|raw|old|new|parts?|folds?|batch(?:es)?"
+    r"|stages?|sets?|splits?)",
     re.IGNORECASE,
 )
+SPLITS = re.compile(r"(?:train|training|test|testing|val|valid|validation|eval|holdout|unlabell?ed)", re.IGNORECASE)
+MOST_ODD = 0.25
+"""A class may have such a name, "train" among vehicles: a greater share of the folders may not."""
 WORD_FIRST = r"(?P<{}>[A-Za-z][A-Za-z _-]*?)[ ._-]*\(?\d+\)?\.\w+$"
 NUMBER_FIRST = r"\d+[ ._-]+(?P<{}>[A-Za-z][A-Za-z _-]*)\.\w+$"
 FEWEST_A_CLASS = 2
@@ -120,8 +124,29 @@ def _from_folders(images: Sequence[str], column: str) -> Iterator[Classes]:
 
 
 def _look_like_classes(counts: Mapping[str, int]) -> bool:
-    names = [name for name in counts if not NO_CLASSES.fullmatch(name)]
-    return len(names) == len(counts) >= 2 and sum(counts.values()) >= FEWEST_A_CLASS * len(counts)
+    odd = sum(map(is_no_class, counts))
+    enough = len(counts) >= 2 and sum(counts.values()) >= FEWEST_A_CLASS * len(counts)
+    return enough and odd <= MOST_ODD * len(counts) and not _are_parts(list(counts))
+
+
+def is_no_class(name: str) -> bool:
+    """Whether a folder's name speaks of a split (train_photos), or of nothing but what all folders hold (images_2)."""
+    words = re.findall(r"[A-Za-z][a-z]*|[A-Z]+", name)
+    if not words:
+        return False
+    said = any(SPLITS.fullmatch(word) for word in words) and len(words) < 3
+    return said or NO_CLASSES.fullmatch(name.rstrip("0123456789_-. ")) is not None or all(map(_is_plain, words))
+
+
+def _is_plain(word: str) -> bool:
+    return NO_CLASSES.fullmatch(word) is not None
+
+
+def _are_parts(names: Sequence[str]) -> bool:
+    """Whether the names differ in a number alone, after a word that names no class: images_part_1, images_part_2."""
+    heads = {re.sub(r"[\d\W_]+$", "", name) for name in names}
+    words = [word for head in heads for word in re.findall(r"[A-Za-z]+", head)]
+    return len(heads) == 1 and any(map(_is_plain, words))
 
 
 def _ending(paths: Iterable[str]) -> str:

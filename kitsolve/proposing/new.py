@@ -14,6 +14,7 @@ from tqdm import tqdm
 from kitsolve.data.fetch import fetch_raw
 from kitsolve.errors import KitsolveError
 from kitsolve.proposing.detect import propose
+from kitsolve.proposing.findings import SAMPLE
 from kitsolve.proposing.proposal import Proposal, describe_choices, write_toml
 from kitsolve.workspace import Workspace, catalogue, write_text
 
@@ -59,6 +60,8 @@ def new_competition(
     known = known or Known()
     proposal = settle_way(propose(raw, slug, pages=known.pages), known)
     write_text(folder / "competition.toml", write_toml(proposal))
+    if proposal.sample:
+        write_text(folder / SAMPLE, proposal.sample)
     if not (folder / "README.md").exists():
         write_text(folder / "README.md", _write_readme(proposal))
     return NewCompetition(folder, proposal)

@@ -43,12 +43,16 @@ class Fact:
 
 @dataclass(frozen=True)
 class Proposal:
-    """The facts in the order of the file; what was found, for people; what is wrong with it, empty once verified."""
+    """The facts in the order of the file; what was found, for people; what is wrong with it, empty once verified.
+
+    `sample`: the text of a sample submission that was made, since the raw files have none; else empty.
+    """
 
     slug: str
     facts: list[Fact]
     found: dict[str, str]
     problems: list[str]
+    sample: str = ""
 
     @property
     def unsure(self) -> list[Fact]:

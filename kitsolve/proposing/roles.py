@@ -12,6 +12,7 @@ from kitsolve.proposing.columns import choose_target, naming_fields, rate_label
 from kitsolve.proposing.foreign import cut_foreign_paths
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.proposal import Guess
+from kitsolve.proposing.regions import BOX_NAMES
 from kitsolve.proposing.sources import Source
 from kitsolve.proposing.templates import Template, find_templates
 
@@ -65,6 +66,7 @@ def find_unnamed_samples(sources: Sequence[Source]) -> list[Source]:
         for source in sources
         if source.kind == "csv" and source.rows.shape[1] > 1 and source.rows.iloc[:, 0].is_unique
         if all(source.rows[name].nunique() == 1 for name in source.rows.columns[1:])
+        if not any(BOX_NAMES.search(str(name)) for name in source.rows)
     ]
 
 

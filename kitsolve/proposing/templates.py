@@ -23,6 +23,7 @@ from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, suffix_of
 Row = Mapping[str, str]
 
 MOST_HITS = 60
+MOST_SEEN = 1500
 MOST_TRIES = 200_000
 MOST_SPELLINGS = 400
 MOST_KEYS = 8
@@ -69,10 +70,10 @@ def find_templates(rows: pd.DataFrame, layout: Layout, *, like: str = "") -> lis
         return []
     drawn = sample_rows(np.zeros(len(rows)), LOOKED_UP, seed=0)
     spread = rows[columns].iloc[drawn].to_dict("records")
-    found: dict[str, float] = {}
+    found: dict[str, tuple[float, int]] = {}
     for key in _keys(rows[columns]):
         found |= _score(_spell_key(rows[columns], key, layout), spread, layout)
-    best = sorted(found, key=lambda text: (-found[text], *_rank_spelling(text, columns[0])))
+    best = sorted(found, key=lambda text: (-found[text][0], -found[text][1], *_rank_spelling(text, columns[0])))
     distinct: dict[tuple[str, ...], str] = {}
     for text in best[: 4 * FINALISTS]:
         distinct.setdefault(tuple(map(layout.tree.resolve, fill(text, spread))), text)
@@ -115,29 +116,30 @@ def _keys(rows: pd.DataFrame) -> list[str]:
     return sorted(telling, key=lambda name: -counts[name])[:MOST_KEYS]
 
 
-def _score(texts: Iterable[str], spread: list[dict[str, str]], layout: Layout) -> dict[str, float]:
-    """Template -> the share of the rows whose file is there; what serves only its own row is left out."""
+def _score(texts: Iterable[str], spread: list[dict[str, str]], layout: Layout) -> dict[str, tuple[float, int]]:
+    """Template -> the share of the rows whose file is there, and how many files; left out is what serves one row."""
     few = [spread[row] for row in sample_rows(np.zeros(len(spread)), 20, seed=0)]
     shares = {}
     for text in dict.fromkeys(texts):
         if sum(layout.tree.resolve(path) in layout.files for path in fill(text, few)) > (len(few) > 3):
-            paths = map(layout.tree.resolve, fill(text, spread))
-            shares[text] = sum(path in layout.files for path in paths) / len(spread)
+            resolved = map(layout.tree.resolve, fill(text, spread))
+            there = [path for path in resolved if path in layout.files]
+            shares[text] = len(there) / len(spread), len(set(there))
     return shares
 
 
 def _open_suffix(text: str, rows: pd.DataFrame, layout: Layout, *, like: str) -> Template:
     """The template with its share of all rows; with any suffix where that finds more, or as many and `like` has it."""
-    template = _look_up(text, rows, layout)
+    template = look_up(text, rows, layout)
     stem, suffix = os.path.splitext(text)
     if suffix.lower() not in IMAGE_SUFFIXES:
         return template
     is_wanted = like.endswith(ANY_SUFFIX)
-    opened = _look_up(stem + ANY_SUFFIX, rows, layout) if is_wanted or template.share < 1 else template
+    opened = look_up(stem + ANY_SUFFIX, rows, layout) if is_wanted or template.share < 1 else template
     return opened if opened.share > template.share or (is_wanted and opened.share == template.share) else template
 
 
-def _look_up(text: str, rows: pd.DataFrame, layout: Layout) -> Template:
+def look_up(text: str, rows: pd.DataFrame, layout: Layout) -> Template:
     """The template with its share of all rows."""
     there = [path for path in fill_table(text, rows, layout) if path in layout.files]
     # A word of the ids themselves says nothing about the folder.
@@ -158,10 +160,20 @@ def _spell_key(rows: pd.DataFrame, key: str, layout: Layout) -> Iterator[str]:
     for row in sorted({0, len(rows) // 2, int(lengths.argmax()), int(lengths.argmin()), len(rows) - 1}):
         values = {name: unicodedata.normalize("NFC", cell) for name, cell in rows.iloc[row].to_dict().items()}
         value = values[key].removeprefix("./").replace("\\", "/")
-        for start, end, path in islice(_find_value(value, layout.text), MOST_HITS):
+        for start, end, path in _choose_hits(islice(_find_value(value, layout.text), MOST_SEEN), values):
             padded = len(value) < end - start
             field = f"{{{key}:0>{end - start}}}" if padded else f"{{{key}}}"
             yield from _spell(path[:start], field, path[end:], row=values, key=key)
+
+
+def _choose_hits(hits: Iterable[tuple[int, int, str]], row: Row) -> list[tuple[int, int, str]]:
+    """The hits whose paths have most of the row's cells: a well B03 is on every plate of every experiment."""
+    cells = [cell for cell in set(row.values()) if len(cell) > 1]
+
+    def rank(hit: tuple[int, int, str]) -> int:
+        return -sum(cell in hit[2] for cell in cells)
+
+    return sorted(hits, key=rank)[:MOST_HITS]
 
 
 def _find_value(value: str, text: str) -> Iterator[tuple[int, int, str]]:
@@ -214,10 +226,11 @@ def _spell_piece(piece: str, row: Row, key: str) -> list[str]:
 def _find_whole(cell: str, piece: str) -> tuple[str, str] | None:
     """What stands before and after the cell in a part of a path, where it is a whole word or number there.
 
-    A single character must be the whole part: it is found by chance in too many others.
+    A single character must be the whole part, or a number after letters: it is found by chance in too many others.
     """
     before, found, after = piece.partition(cell)
-    if not found or (len(cell) == 1 and cell != piece):
+    numbered = cell.isdecimal() and re.fullmatch(r"[A-Za-z _-]+\d", piece) is not None
+    if not found or (len(cell) == 1 and cell != piece and not numbered):
         return None
     if _same_kind(before[-1:], cell[0]) or _same_kind(cell[-1], after[:1]):
         return None

@@ -27,19 +27,24 @@ MOST_SHOWN = 5
 
 
 def verify(
-    facts: Sequence[Fact], layout: Layout, scratch: Path, *, slug: str
+    facts: Sequence[Fact], layout: Layout, scratch: Path, *, slug: str, sample: str = ""
 ) -> tuple[dict[str, str], list[str], dict[str, int]]:
     """What the facts find, for people; what they do not, with the first example of each; folders that they leave out.
 
     Args:
         scratch: where tables are unpacked that lie in archives.
+        sample: the text of a sample submission that the raw files do not have.
     """
     text = write_toml(Proposal(slug, list(facts), {}, []))
     try:
         competition = check_facts({"slug": slug, **tomllib.loads(text)})
     except KitsolveError as error:
         return {}, [_say(error)], {}
-    raw = _place_tables(competition, layout, scratch)
+    raw = layout.raw
+    if competition.archives or sample:
+        raw = _place_tables(competition, layout, scratch)
+    if sample:
+        (scratch / competition.submission.sample).write_text(sample, encoding="utf-8")
     found: dict[str, str] = {}
     problems: list[str] = []
     train = _try(lambda: make_train_table(raw, competition), problems)
@@ -82,8 +87,6 @@ def _count_found(paths: pd.Series, layout: Layout) -> str:
 
 def _place_tables(competition: Competition, layout: Layout, scratch: Path) -> Path:
     """A folder where tables are as they will be once archives are unpacked; images, which nobody reads, are empty."""
-    if not competition.archives:
-        return layout.raw
     rows = competition.train.rows
     further = competition.test.rows.files if competition.test.rows else []
     for path in [*rows.files, *further, competition.submission.sample]:
