@@ -26,7 +26,11 @@ def describe_cv(cv: CvScore) -> str:
     rows = "all OOF rows" if cv.oof_rows == cv.train_rows else f"{cv.oof_rows} of {cv.train_rows} rows"
     lines = [f"CV          {cv.pooled:.5f} {cv.metric} ({rows})"]
     lines += [f"plain       {cv.plain:.5f} without fitted thresholds"] if cv.plain != cv.pooled else []
-    return "\n".join([*lines, f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"])
+    lines += [f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"]
+    if cv.last_epochs is not None and cv.chosen_gain:
+        chosen = f"{abs(cv.chosen_gain):.5f} {'better' if cv.chosen_gain > 0 else 'worse'}"
+        lines += [f"last epoch  {cv.last_epochs:.5f}; the epochs of the CV, chosen on the rows it scores, are {chosen}"]
+    return "\n".join(lines)
 
 
 def describe_blend(report: BlendReport) -> str:

@@ -73,6 +73,9 @@ class Recipe(Strict):
     freeze_epochs: int = Field(default=0, ge=0, description="first epochs in which the head alone learns")
     clip_grad: float = Field(default=1.0, ge=0, description="largest norm of the gradient; 0: no clipping")
     ema_decay: float = Field(default=0.998, ge=0, lt=1, description="0: no EMA")
+    best_epoch: Literal["per_fold", "common", "last"] = Field(
+        default="per_fold", description="by each fold's score; common: one for all folds, by their mean score"
+    )
     soup: int = Field(default=1, ge=1, description="best epochs whose mean is taken where it scores better")
     seed: int = Field(default=42, ge=0)
 
@@ -118,6 +121,8 @@ class Recipe(Strict):
             raise ValueError(f"height and width must be equal for train_sizes and for the views {', '.join(TURNED)}")
         if self.dropout_samples > 1 and not self.drop_rate:
             raise ValueError("dropout_samples needs a drop_rate")
+        if self.best_epoch != "per_fold" and (self.soup > 1 or self.patience):
+            raise ValueError("soup and patience go by each fold's own score, for which best_epoch must be per_fold")
         return self
 
 

@@ -6,7 +6,7 @@ largest of a row are kept, in a sparse matrix, and oof.csv has a line for each o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -89,12 +89,13 @@ def write_oof(path: Path, oof: Oof, names: tuple[str, ...]) -> None:
     write_csv(path, table)
 
 
-def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
+def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...], *, places: Mapping[int, Path] | None = None) -> Oof:
     """The outputs of all folds that are done.
 
     Args:
         train: image_id and fold of all rows.
         names: of the outputs.
+        places: fold -> the file that holds its outputs; None: oof.csv in the folder of each.
 
     Raises:
         KitsolveError: no fold is done.
@@ -103,7 +104,7 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...]) -> Oof:
     for fold in sorted(train.fold.unique().tolist()):
         if run.fold_is_done(fold):
             ids = pd.Index(train.image_id[train.fold == fold])
-            _, outputs = read_outputs(run.fold(fold) / "oof.csv", names, ids)
+            _, outputs = read_outputs(places[fold] if places else run.fold(fold) / "oof.csv", names, ids)
             parts.append(Oof(ids, np.full(len(ids), fold, dtype=np.int64), outputs))
     if not parts:
         slug = run.competition.slug

@@ -17,6 +17,7 @@ from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
+from kitsolve.evaluation.last_epochs import LAST_OOF, find_last_oof
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
 from kitsolve.evaluation.runs import Run, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
@@ -29,8 +30,10 @@ class CvScore:
     """The score of every fold, in their order, their mean and standard deviation, and that of all OOF rows together.
 
     Thresholds and the like are fitted for each fold on the rows of the others; `plain` is the pooled score without
-    them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing. `notices`: why the CV
-    may be better than the test score will be.
+    them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing. `last_epochs`: the
+    pooled score of every fold's last epoch, which nobody has chosen, and `chosen_gain`: by how much `pooled` is better,
+    because each fold's epoch is chosen on the rows that are scored. None: not known, or nothing was chosen. `notices`:
+    why the CV may be better than the test score will be.
     """
 
     metric: str
@@ -41,6 +44,8 @@ class CvScore:
     oof_rows: int
     train_rows: int
     plain: float
+    last_epochs: float | None = field(default=None, compare=False)
+    chosen_gain: float | None = field(default=None, compare=False)
     notices: list[str] = field(default_factory=list)
 
 
@@ -53,13 +58,28 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     subject = read_subject(workspace, run.competition)
     check_classes(run, subject.targets.names)
     oof = read_oof(run, subject.train, subject.targets.output_names)
-    cv = score_oof(subject, oof)
+    cv = compare_epochs(subject, run, score_oof(subject, oof))
     torn = tell_torn(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
     cv = replace(cv, notices=[*cv.notices, *torn])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_json(run.folder / "score.json", asdict(cv))
     return cv
+
+
+def compare_epochs(subject: Subject, run: Run, cv: CvScore) -> CvScore:
+    """The score of a run's chosen epochs with that of its last ones beside it, where the latter is known."""
+    folds = [fold for fold in sorted(subject.train.fold.unique().tolist()) if run.fold_is_done(fold)]
+    found = {fold: find_last_oof(run, fold) for fold in folds}
+    places = {fold: path for fold, path in found.items() if path is not None}
+    if run.recipe.best_epoch == "last" or len(places) < len(folds):
+        return cv
+    last = cv.pooled
+    if any(path.name == LAST_OOF for path in places.values()):
+        oof = read_oof(run, subject.train, subject.targets.output_names, places=places)
+        last = score_oof(subject, oof).pooled
+    gain = cv.pooled - last if subject.judge.metric.greater_is_better else last - cv.pooled
+    return replace(cv, last_epochs=last, chosen_gain=gain)
 
 
 def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[CvScore, Decoder, NDArray[np.float64]]:

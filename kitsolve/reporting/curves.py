@@ -10,6 +10,7 @@ from kitsolve.evaluation.runs import Run
 from kitsolve.reporting.html import element
 from kitsolve.reporting.page import Section
 from kitsolve.reporting.svg import Line, draw_lines, legend
+from kitsolve.workspace import read_json
 
 CURVES = {"train_loss": "train loss", "val_loss": "validation loss", "score": "", "lr": "learning rate"}
 """Column of history.csv -> its name; the score has the metric's."""
@@ -45,9 +46,18 @@ def show_curves(run: Run) -> Section | None:
 
 
 def read_histories(run: Run) -> dict[str, pd.DataFrame]:
-    """Each fold's history.csv by the fold's name, in their order; the fold of all rows is the last one."""
+    """Each fold's history.csv by the fold's name, in their order; the fold of all rows is the last one.
+
+    Of a fold that is done, `best` is the epoch that it has kept, which need not be that of its own best score.
+    """
     paths = sorted(run.folder.glob("fold_*/history.csv"), key=_order)
-    return {path.parent.name.replace("_", " "): pd.read_csv(path) for path in paths}
+    return {path.parent.name.replace("_", " "): _read_history(path) for path in paths}
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    history, marker = pd.read_csv(path), path.with_name("fold.json")
+    kept = read_json(marker).get("epoch") if marker.is_file() else None
+    return history if kept is None else history.assign(best=history.epoch == kept)
 
 
 def _order(path: Path) -> tuple[bool, int]:

@@ -48,6 +48,11 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     check_lineage(workspace, run, pd.Series(labelled.folds, index=labelled.image_ids), wanted, quiet=False)
     if run.recipe.batch_size == "auto":
         raise KitsolveError("machines of a cluster may find different batch sizes.", hint="--set batch_size=NUMBER.")
+    if run.recipe.best_epoch == "common":
+        raise KitsolveError(
+            'best_epoch = "common" chooses when all folds are on one machine, and --ray spreads them.',
+            hint="leave --ray out, or --set best_epoch=last.",
+        )
     if not wanted:
         return score_run(workspace, run)
     plan = settle_fold(workspace, run, labelled, wanted[0], machine=Machine(torch.device("cpu"), 0))

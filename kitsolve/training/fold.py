@@ -23,17 +23,19 @@ from kitsolve.evaluation.lineage import check_lineage
 from kitsolve.evaluation.runs import ALL, Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import check_backbone
-from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, previous_path, save_last, stop_requests
+from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_last, stop_requests
+from kitsolve.training.common_epoch import finish_together, is_waiting, keep_epoch, mark_trained
 from kitsolve.training.distributed import Machine, add_up, agree, share, spread
+from kitsolve.training.finish import chosen_epoch, finish_fold, keep_last_epoch
 from kitsolve.training.job import FoldJob, Labelled, read_labelled
 from kitsolve.training.journal import Journal
 from kitsolve.training.optim import freeze_backbone, lr_at
 from kitsolve.training.settle import settle_fold, write_settled
-from kitsolve.training.soup import cook_soup, drop_ingredients, keep_ingredient
+from kitsolve.training.soup import cook_soup, keep_ingredient
 from kitsolve.training.start import open_images, prefetch, read_batches, start_training
 from kitsolve.training.step import train_step
-from kitsolve.training.validation import evaluate_epoch, write_fold_oof
-from kitsolve.workspace import Workspace, locked, write_json
+from kitsolve.training.validation import evaluate_epoch
+from kitsolve.workspace import Workspace, locked
 
 IDS_SHOWN = 4
 CHECKPOINT_S = 600.0
@@ -55,7 +57,7 @@ def train_folds(
         The CV score of all folds that are done now.
 
     Raises:
-        KitsolveError: no such fold, or whatever stops a training, with its repair.
+        KitsolveError: no such fold, whatever stops a training, with its repair, or folds that wait for others.
         KeyboardInterrupt: after a checkpoint.
     """
     end = time.monotonic() + time_limit_s
@@ -74,6 +76,8 @@ def train_folds(
             fold_end = time.monotonic() + share_s
             job = settle_fold(workspace, run, labelled, fold, machine=machine, left_s=share_s)
             train_fold(workspace, job, end=fold_end)
+    if run.recipe.best_epoch == "common":
+        finish_together(workspace, run, labelled, machine)
     return share(lambda: score_run(workspace, run), machine)
 
 
@@ -96,6 +100,8 @@ def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int]) -> list[int
 def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> None:
     """Train one fold to its end, from last.pt where there is one, and leave its files in the run's folder.
 
+    Where the epoch is chosen for all folds, it is not finished yet.
+
     Args:
         end: on the monotonic clock, when the training ends where it is.
     """
@@ -104,7 +110,8 @@ def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> 
     if job.machine.leads:
         record_run(workspace, job.run)
         write_settled(job.run, job.settled)
-    share(lambda: None, job.machine)  # the others wait
+    if share(lambda: is_waiting(job.run, job.data.fold), job.machine):
+        return
     load_last(state, job.folder / "last.pt", job.machine)
     images = open_images(workspace, job)
     batches = read_batches(job, images, first_step=state.step)
@@ -116,14 +123,20 @@ def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> 
             speed = train_epoch(job, state, batches, watch)
             confusion = evaluate_epoch(job, state, images, images_per_s=speed)
             keep_ingredient(job, state)
+            keep_epoch(job, state)
             journal.write_epoch(state.history, confusion, job.data.targets.names)
             if job.machine.leads:
                 tqdm.write(summarise_epoch(job, state), file=sys.stderr)
             save_last(state, job.folder / "last.pt", job.machine)
             watch.raise_if_asked(job.machine)
+    if job.recipe.best_epoch == "common":
+        mark_trained(job, seconds=time.perf_counter() - started)
+        return
+    if not any(agree(job.machine, time.monotonic() > end)):
+        keep_last_epoch(job, state)
     if job.recipe.soup > 1:
         cook_soup(job, state, images)
-    finish_fold(job, state, seconds=time.perf_counter() - started)
+    finish_fold(job, epoch=chosen_epoch(job, state), seconds=time.perf_counter() - started)
 
 
 def is_trained(job: FoldJob, state: TrainState) -> bool:
@@ -232,18 +245,3 @@ def summarise_epoch(job: FoldJob, state: TrainState) -> str:
         parts.append(f"val loss {line['val_loss']:.4f}")
         parts.append(f"{job.run.competition.metric} {line['score']:.5f}{' *' if line['best'] else '  '}")
     return "  ".join([*parts, f"{line['images_per_s']:.0f} img/s"])
-
-
-def finish_fold(job: FoldJob, state: TrainState, *, seconds: float) -> None:
-    """Predict the validation rows with the best state_dict as the bundle will, then mark the fold done."""
-    share(lambda: None, job.machine)  # the first process has written the best state_dict
-    score = write_fold_oof(job)
-    if not job.machine.leads:
-        return
-    best = max(line["epoch"] for line in state.history if line["best"])
-    previous_path(job.folder / "last.pt").unlink(missing_ok=True)
-    drop_ingredients(job.folder)
-    write_json(
-        job.folder / "fold.json",
-        {"fold": name_fold(job.data.fold), "score": score, "epoch": best, "seconds": round(seconds, 1)},
-    )

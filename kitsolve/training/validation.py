@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import nn
 from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import fit_decoder
+from kitsolve.evaluation.last_epochs import LAST_OOF
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
 from kitsolve.inference.bundle import TTA
 from kitsolve.inference.ensemble import one_member
@@ -25,12 +27,14 @@ from kitsolve.training.job import FoldData, FoldJob, fold_spec
 from kitsolve.training.losses import loss_of_outputs
 
 MOST_CLASSES_SHOWN = 200
+BEST, LAST = "best.safetensors", "last.safetensors"
+"""The state_dict that a fold leaves, and that of its last epoch where it is another, until the fold is done."""
 
 
 def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, images_per_s: float) -> np.ndarray | None:
-    """Score the validation rows, keep the best state_dict, add a line to the history.
+    """Score the validation rows, keep the state_dict that the recipe's `best_epoch` wants, add a line to the history.
 
-    Without validation rows the newest epoch counts as the best.
+    Without validation rows the newest epoch counts as the best. Of "common" see common_epoch.py.
 
     Args:
         images: where the scaled images come from. What comes from a JPEG cache compares epochs well enough; the OOF
@@ -40,7 +44,7 @@ def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, ima
         (classes, classes) counts, true class by row, predicted class by column; None where a picture of them says
         nothing.
     """
-    data, metric = job.data, job.judge.metric
+    data, metric, choice = job.data, job.judge.metric, job.recipe.best_epoch
     outputs = predict_epoch(job, state.evaluated, images) if len(data.val) else None
     rated = {"val_loss": math.nan, "score": math.nan} if outputs is None else rate_outputs(job, outputs)
     best = outputs is None or is_best(metric, rated, state.history)
@@ -58,8 +62,8 @@ def evaluate_epoch(job: FoldJob, state: TrainState, images: ScaledImages, *, ima
     state.epoch_start = state.step
     if best:
         state.best_score = rated["score"]
-        if job.machine.leads:
-            save_best(state.evaluated, job.folder / "best.safetensors")
+    if job.machine.leads and (choice == "last" or (best and choice == "per_fold")):
+        save_best(state.evaluated, job.folder / BEST)
     return None if outputs is None else _count_confusion(job, outputs)
 
 
@@ -70,10 +74,10 @@ def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outpu
         return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size, images=images)
 
 
-def predict_validation(job: FoldJob) -> Outputs:
-    """(validation rows, outputs) by the best state_dict, from the original files with all views, as a bundle does."""
+def predict_validation(job: FoldJob, file: str) -> Outputs:
+    """(validation rows, outputs) by a state_dict, from the original files with all views, as a bundle does."""
     spec = fold_spec(job.run, job.data.fold, job.data.targets, num_features=job.data.num_features)
-    member = load_member(spec, job.folder, job.machine.device)
+    member = load_member(replace(spec, file=file), job.folder, job.machine.device)
     with translated(job.image_hint):
         return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size)
 
@@ -136,12 +140,22 @@ def _count_confusion(job: FoldJob, outputs: Outputs) -> NDArray[np.int64] | None
 
 
 def write_fold_oof(job: FoldJob) -> float | None:
-    """Write the fold's oof.csv; gives its score, None where the fold validates nothing."""
-    data = job.data
-    if not len(data.val):
+    """Write what best.safetensors predicts as the fold's oof.csv, and what the last epoch does where it was kept.
+
+    Returns:
+        The former's score, None where the fold validates nothing.
+    """
+    if not len(job.data.val):
         return None
-    outputs = predict_validation(job)
+    outputs = predict_validation(job, BEST)
+    _write_outputs(job, outputs, "oof.csv")
+    if (job.folder / LAST).is_file():
+        _write_outputs(job, predict_validation(job, LAST), LAST_OOF)
+    return score_validation(job, outputs)
+
+
+def _write_outputs(job: FoldJob, outputs: Outputs, name: str) -> None:
+    data = job.data
     if job.machine.leads:
         oof = Oof(data.image_ids[data.val], np.full(len(data.val), data.fold), outputs)
-        write_oof(job.folder / "oof.csv", oof, data.targets.output_names)
-    return score_validation(job, outputs)
+        write_oof(job.folder / name, oof, data.targets.output_names)
