@@ -308,12 +308,18 @@ def score(context: typer.Context, slug: Slug, name: OneRun = None, as_json: AsJs
 def runs(context: typer.Context, slug: Slug, as_json: AsJson = False) -> None:
     """List the runs of a competition, the newest first."""
     from kitsolve.config import read_competition
+    from kitsolve.evaluation.comparison import group_runs
     from kitsolve.evaluation.runs import list_runs, summarise_run
 
     workspace: Workspace = context.obj
     read_competition(workspace, slug)
-    rows = [summarise_run(found) for found in list_runs(workspace, slug)]
-    _print({"runs": rows}, align_rows(rows) or f"no runs yet: `kitsolve train {slug}` makes one", as_json)
+    found = list_runs(workspace, slug)
+    finished = [run for run in found if run.finished]
+    letters, notices = group_runs(finished)
+    marks = {run.name: letter for run, letter in zip(finished, letters, strict=True)}
+    rows = [summarise_run(run) | {"compares": marks.get(run.name)} for run in found]
+    text = align_rows(rows) or f"no runs yet: `kitsolve train {slug}` makes one"
+    _print({"runs": rows}, text, as_json, notices=notices)
 
 
 @app.command()

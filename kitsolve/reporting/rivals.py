@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import pandas as pd
 
 from kitsolve.evaluation.blend import correlate
+from kitsolve.evaluation.comparison import find_difference
 from kitsolve.evaluation.oof import read_outputs
 from kitsolve.evaluation.runs import Run, list_runs
-from kitsolve.reporting.html import Fixed, table
+from kitsolve.reporting.html import Fixed, Html, element, join, table
 from kitsolve.reporting.outcome import Outcome
 from kitsolve.reporting.page import Section
 from kitsolve.workspace import Workspace, read_json
@@ -16,12 +19,31 @@ MOST = 20
 
 
 def show_rivals(workspace: Workspace, outcome: Outcome) -> Section | None:
-    """The finished runs with their CV, the best first; None where there is no other one."""
+    """The finished runs with their CV, the best first, and apart those whose CV does not compare; None without any."""
     others = [run for run in list_runs(workspace, outcome.slug) if run.finished and run.name != outcome.run.name]
     if not others:
         return None
     scores = {run.name: float(read_json(run.folder / "score.json")["pooled"]) for run in others}
-    scores[outcome.run.name] = outcome.cv.pooled
+    reasons = {run.name: find_difference(outcome.run, run) for run in others}
+    alike = [run for run in others if reasons[run.name] is None]
+    apart = [run for run in others if reasons[run.name] is not None][:MOST]
+    body = [_rank_runs(outcome, alike, scores | {outcome.run.name: outcome.cv.pooled})]
+    if apart:
+        rows = [[*_describe(run), Fixed(scores[run.name], 5), reasons[run.name]] for run in apart]
+        heads = ["run", "backbone", "px", "its CV", "why it does not compare with this run"]
+        body += [element("h3", "Runs of other folds, labels or metrics"), table(heads, rows)]
+    return Section(
+        "runs",
+        "Other runs",
+        "The finished runs of this competition on the same rows, labels and folds, the best first, and how alike their "
+        "out-of-fold outputs are to those of this one (Pearson's correlation, the mean over the outputs).",
+        "A good run of low correlation adds more to a blend than a twin: `kitsolve blend` tries it.",
+        join(body),
+    )
+
+
+def _rank_runs(outcome: Outcome, others: Sequence[Run], scores: Mapping[str, float]) -> Html:
+    """The run among those that compare with it, the best first."""
     greater = outcome.judge.metric.greater_is_better
     best = sorted(others, key=lambda run: scores[run.name], reverse=greater)[:MOST]
     shown = sorted([outcome.run, *best], key=lambda run: scores[run.name], reverse=greater)
@@ -29,16 +51,13 @@ def show_rivals(workspace: Workspace, outcome: Outcome) -> Section | None:
     for run in shown:
         alike = None if run is outcome.run else correlation(outcome, run)
         said = None if alike is None else Fixed(alike, 3)
-        sides = " × ".join(str(side) for side in reversed(run.recipe.size))
-        rows.append([run.name, run.recipe.backbone, sides, Fixed(scores[run.name], 5), said])
-    return Section(
-        "runs",
-        "Other runs",
-        "The finished runs of this competition, the best first, and how alike their out-of-fold outputs are to those "
-        "of this one (Pearson's correlation, the mean over the outputs).",
-        "A good run of low correlation adds more to a blend than a twin: `kitsolve blend` tries it.",
-        table(["run", "backbone", "px", f"CV {outcome.metric}", "correlation"], rows, marked=shown.index(outcome.run)),
-    )
+        rows.append([*_describe(run), Fixed(scores[run.name], 5), said])
+    heads = ["run", "backbone", "px", f"CV {outcome.metric}", "correlation"]
+    return table(heads, rows, marked=shown.index(outcome.run))
+
+
+def _describe(run: Run) -> list[str]:
+    return [run.name, run.recipe.backbone, " × ".join(str(side) for side in reversed(run.recipe.size))]
 
 
 def correlation(outcome: Outcome, other: Run) -> float | None:

@@ -11,6 +11,7 @@ from lookalikes import LOOKALIKES
 from made_up import fetch_lookalike, write_run
 
 from kitsolve.data.fetch import fetch
+from kitsolve.data.splits import rewrite_folds
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import find_run
 from kitsolve.reporting.mistakes import find_mistakes
@@ -160,6 +161,20 @@ def test_sparse_outputs_give_what_dense_ones_give(lookalike, monkeypatch, tmp_pa
     page = write_report(workspace, run, device=CPU).path.read_text()
     check_page(page)
     assert '<td class="n">–</td>' in page  # the other run's outputs are dense: no correlation here
+
+
+def test_runs_of_other_folds_are_not_ranked_with_this_one(lookalike, tmp_path):
+    shutil.copytree(lookalike(MANY).root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    rewrite_folds(workspace, MANY, {"seed": 7})
+    one, other = (write_run(workspace, MANY, name=name, seed=seed) for name, seed in (("third", 1), ("fourth", 2)))
+    page = write_report(workspace, one, device=CPU).path.read_text()
+    check_page(page)
+    ranked, _, apart = page[page.index("<h2>Other runs") :].partition("Runs of other folds, labels or metrics")
+    assert "made-up" not in ranked
+    assert other.name in ranked
+    assert "made-up" in apart
+    assert " rows lie in another fold, first id " in apart
 
 
 def test_many_classes_are_shown_as_their_most_frequent_mistakes(lookalike, monkeypatch):
