@@ -13,7 +13,7 @@ from pydantic import Field, field_validator, model_validator
 from kitsolve.errors import KitsolveError, own_code
 from kitsolve.metrics import find_metric
 from kitsolve.settings import Strict, read_toml, validate
-from kitsolve.workspace import Workspace
+from kitsolve.workspace import Workspace, read_json
 
 
 class Rows(Strict):
@@ -146,9 +146,20 @@ class Test(Strict):
 
 
 class Image(Strict):
-    """How images are read: 3 channels are RGB, 1 is grey; arrays (.npy) may have any number."""
+    """How images are read: 3 channels are RGB, 1 is grey; arrays (.npy) may have any number.
+
+    `background`: what transparency is laid on; "mean" is ImageNet's mean colour, "ignore" takes the colours below as
+    they are. `bits`: how many the values of 16-bit files use, else as `kitsolve fetch` finds.
+    """
 
     channels: int = Field(default=3, ge=1)
+    background: Literal["white", "black", "mean", "ignore"] = "white"
+    bits: int | None = Field(default=None, ge=8, le=16)
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """The arguments of read_image."""
+        return {"channels": self.channels, "background": self.background, "bits": self.bits or 16}
 
 
 class Folds(Strict):
@@ -286,6 +297,20 @@ def read_competition(workspace: Workspace, slug: str) -> Competition:
     """
     path = workspace.competition(slug) / "competition.toml"
     return validate(Competition, {"slug": slug, **read_toml(path)}, source=str(path))
+
+
+def read_fetched(workspace: Workspace, slug: str) -> Competition:
+    """The facts of `slug`, and where they leave open how many bits its 16-bit images use, what `fetch` has found.
+
+    Raises:
+        KitsolveError: see read_competition.
+    """
+    competition = read_competition(workspace, slug)
+    marker = workspace.tables(slug) / "tables.json"
+    if competition.image.bits is not None or not marker.is_file():
+        return competition
+    image = competition.image.model_copy(update={"bits": read_json(marker).get("fetched", {}).get("image_bits", 16)})
+    return competition.model_copy(update={"image": image})
 
 
 def check_facts(values: dict[str, Any]) -> Competition:

@@ -25,8 +25,9 @@ from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.decoders import ImageError, decode_jpeg
 from kitsolve.inference.devices import decoding_threads
-from kitsolve.inference.images import read_image, scale_image
+from kitsolve.inference.images import read_as, read_bytes, scale_image
 from kitsolve.workspace import Workspace, locked, read_json, write_json, write_whole
 
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
@@ -53,13 +54,14 @@ def read_reduced(path: str, preprocessing: Preprocessing) -> np.ndarray:
     Raises:
         ValueError: see read_image.
     """
-    channels = preprocessing.channels
-    if channels == 3 and path.lower().endswith((".jpg", ".jpeg")):
+    if preprocessing.channels == 3 and path.lower().endswith((".jpg", ".jpeg", ".jpe", ".jfif")):
         factor = _reduction(path, max(preprocessing.image_size))
-        image = cv2.imread(path, REDUCED[factor]) if factor > 1 else None
-        if image is not None:
-            return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-    return read_image(path, channels)
+        if factor > 1:
+            with suppress(ImageError):  # read_image says what is wrong, with the file's name
+                image = decode_jpeg(read_bytes(path), REDUCED[factor])
+                if image is not None:
+                    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+    return read_as(path, preprocessing)
 
 
 def _reduction(path: str, size: int) -> int:

@@ -15,8 +15,8 @@ from kitsolve.config import Competition, load_prepare, read_competition
 from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, unpack, unpack_nested
 from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
-from kitsolve.data.images import check_images
-from kitsolve.data.leakage import find_leakage, tell_torn, write_findings
+from kitsolve.data.image_files import describe_unused, find_unused_images
+from kitsolve.data.images import check_images, describe_check
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
 from kitsolve.data.outputs import check_outputs
 from kitsolve.data.own_folds import write_folds
@@ -45,7 +45,8 @@ from kitsolve.workspace import Workspace, write_bytes, write_csv, write_sealed
 class Fetched:
     """What lies on the disk now: the raw folder, the number of rows of both splits, the number of folds.
 
-    `notices`: what a user should know about the data before training, a sentence each.
+    `notices`: what a user should know about the data before training, a sentence each. `image_bits`: how many bits the
+    16-bit images use.
     """
 
     raw: str
@@ -53,6 +54,7 @@ class Fetched:
     test_rows: int
     folds: int
     notices: list[str] = field(default_factory=list)
+    image_bits: int = 16
 
 
 def fetch(
@@ -216,19 +218,20 @@ def _write_tables(
     notices += describe_sample(targets.names, raw, competition)
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
     paths = [*train.path, *test.path]
-    signatures = check_images(raw, paths, slug=competition.slug, channels=competition.image.channels, hashed=len(paths))
-    twins = find_twins(signatures[: len(train)])
+    check = check_images(raw, paths, slug=competition.slug, image=competition.image)
+    hashes = check.signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
     folds, report, choices, said = split_again(
         workspace, train, targets, competition, twins=twins, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices += said + try_metric(metric, targets, plain, folds) + describe_unused(workspace, competition)
+    notices += said + try_metric(metric, targets, plain, folds) + describe_check(check, competition.image)
+    unused = find_unused_images(raw, train.path, test_paths=test.path)
+    notices += [describe_unused(unused)] if unused else []
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
-    write_signatures(tables, paths, signatures)
-    write_findings(tables, train, find_leakage(train, test, competition, targets, twins=twins))
-    fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices)
+    write_signatures(tables, paths, check.signatures)
+    fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices, check.bits)
     return fetched, report
 
 

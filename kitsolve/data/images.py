@@ -2,61 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
-from kitsolve.data.missing import explain_missing, lies_outside
-from kitsolve.data.signatures import Signature, Signatures, sign_image
+from kitsolve.config import Image
+from kitsolve.data.pages import has_pages
+from kitsolve.data.signatures import COLOURS, THUMB_PX, Signatures, sign_image
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import decoding_threads
-from kitsolve.inference.filetree import FileTree, folder_lister
-from kitsolve.inference.images import read_image
+from kitsolve.inference.images import inspect_image, read_bytes
 
 SHOWN = 10
+CHUNK = 4096
+"""Images that are in work at a time, so that memory does not grow with their number."""
+RECORD = np.dtype(
+    [
+        ("hash", np.uint64),
+        ("thumb", np.uint8, THUMB_PX**2),
+        ("colour", np.uint8, COLOURS),
+        ("height", np.int32),
+        ("width", np.int32),
+        ("bits", np.uint8),
+        ("low", np.float64),
+        ("high", np.float64),
+        ("transparent", np.bool_),
+        ("invisible", np.bool_),
+        ("pages", np.bool_),
+    ]
+)
 
 
-def check_images(raw: Path, paths: Sequence[str], *, slug: str, channels: int = 3, hashed: int = 0) -> Signatures:
-    """Decode all images, in parallel.
+@dataclass(frozen=True)
+class ImageCheck:
+    """What was seen in the images of `paths`, in their order: `seen` has the fields of RECORD, 300 bytes an image.
+
+    `hash`, `thumb`, `colour`: see `sign_image`. `bits`: how many of 16 are used, 0 for an image of other numbers.
+    `low`, `high`: the range of numbers that lie in no usual one, else NaN. `pages`: there are several, of which the
+    first is read.
+    """
+
+    paths: Sequence[str]
+    seen: NDArray[Any]
+
+    @property
+    def signatures(self) -> Signatures:
+        """Those of all images."""
+        return Signatures(self.seen["hash"], self.seen["thumb"], self.seen["colour"])
+
+    @property
+    def bits(self) -> int:
+        """How many bits the 16-bit images use, all of them taken together; 16 where there are none."""
+        return int(self.seen["bits"].max(initial=0)) or 16
+
+
+def check_images(raw: Path, paths: Sequence[str], *, slug: str, image: Image | None = None) -> ImageCheck:
+    """Decode all images, in parallel, and say what was seen in them.
 
     Args:
-        hashed: of how many images, from the first, the signature is wanted.
-
-    Returns:
-        The signatures of these.
+        image: how the competition's images are read; RGB by default.
 
     Raises:
         KitsolveError: lists the first images that are missing, empty or damaged, and counts them all.
     """
     cv2.setNumThreads(0)  # our threads already keep the cores busy
+    facts = image or Image()
+    # Each image by the bits that it uses itself: how many all use is only known at the end.
+    reading = facts.reading | {"bits": facts.bits or 8}
+    seen, problems = np.zeros(len(paths), dtype=RECORD), []
 
-    def look(numbered: tuple[int, str]) -> str | Signature | None:
-        """What is wrong with an image, else its signature where it is wanted."""
-        if lies_outside(numbered[1]):
-            return f"image {numbered[1]} is not read:"
+    def look(path: str) -> tuple[Any, ...] | str:
         try:
-            image = read_image(raw / numbered[1], channels)
+            return _look(raw / path, reading)
         except ValueError as error:
             return str(error)
-        return sign_image(image) if numbered[0] < hashed else None
 
     with ThreadPoolExecutor(decoding_threads()) as pool:
-        looks = pool.map(look, enumerate(paths))
-        seen = list(tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None))
-    problems = [(path, found) for path, found in zip(paths, seen, strict=True) if isinstance(found, str)]
+        looks = _in_turn(pool, look, paths)
+        shown = tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None)
+        for number, found in enumerate(shown):
+            if isinstance(found, str):
+                problems.append(found)
+            else:
+                seen[number] = found
     if problems:
-        tree = FileTree(folder_lister(raw))
-        shown = [f"{found} {explain_missing(tree, path)}".rstrip() for path, found in problems[:SHOWN]]
-        raise _cannot_be_used(shown, problems=len(problems), count=len(paths), slug=slug)
-    return Signatures.of([found for found in seen[:hashed] if isinstance(found, tuple)])
+        raise _cannot_be_used(problems, len(paths), slug)
+    return ImageCheck(paths, seen)
 
 
-def _cannot_be_used(shown: Sequence[str], *, problems: int, count: int, slug: str) -> KitsolveError:
-    lines = "\n  ".join([*shown, *([f"and {problems - len(shown)} more"] if problems > len(shown) else [])])
+def _look(path: Path, reading: dict[str, Any]) -> tuple[Any, ...]:
+    data = read_bytes(path)
+    image, seen = inspect_image(path, **reading, data=data)
+    low, high = seen.range or (np.nan, np.nan)
+    odd = (seen.bits, low, high, seen.transparent, seen.invisible, has_pages(data))
+    return (*sign_image(image), *image.shape[:2], *odd)
+
+
+def _in_turn(pool: ThreadPoolExecutor, function: Callable[[str], Any], paths: Sequence[str]) -> Iterator[Any]:
+    """What the function gives for each path, with CHUNK of them in work at a time."""
+    for start in range(0, len(paths), CHUNK):
+        yield from pool.map(function, paths[start : start + CHUNK])
+
+
+def _cannot_be_used(problems: list[str], count: int, slug: str) -> KitsolveError:
+    shown = "\n  ".join(problems[:SHOWN])
+    more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
     return KitsolveError(
-        f"{problems} of {count} images cannot be used:\n  {lines}",
+        f"{len(problems)} of {count} images cannot be used:\n  {shown}{more}",
         hint=f"run `kitsolve fetch {slug} --force`, or correct train.image and test.image in its competition.toml.",
     )
+
+
+def describe_check(check: ImageCheck, image: Image) -> list[str]:
+    """What a user should know of the images before training, a sentence for each odd thing that some of them have."""
+    seen = check.seen
+    lay = f"laid on {image.background} (another `background` under [image]: white, black, mean, or ignore)"
+    odd = [
+        (seen["transparent"], f"are transparent in places and are {lay}"),
+        (seen["invisible"], "are transparent everywhere: their colours are taken as they are"),
+        (seen["pages"], "hold several pages or frames: the first is taken"),
+        (seen["bits"] > (image.bits or 16), f"use more than {image.bits} bits: each is scaled by those that it uses"),
+    ]
+    said = [_say(check, which, text) for which, text in odd if which.any()]
+    if image.bits is None and check.bits < 16:
+        text = f"have 16 bits and use {check.bits} at most: they are read as such (`bits = 16` under [image]: as 16)"
+        said.append(_say(check, seen["bits"] > 0, text))
+    unusual = np.isfinite(seen["low"])
+    if unusual.any():
+        low, high = (seen[end][np.argmax(unusual)] for end in ("low", "high"))
+        text = "hold numbers outside of 0 to 255: each is scaled from its own 1st to 99th percentile"
+        said.append(_say(check, unusual, text, more=f", from {low:.6g} to {high:.6g}"))
+    return said
+
+
+def _say(check: ImageCheck, which: NDArray[np.bool_], text: str, *, more: str = "") -> str:
+    first = check.paths[int(np.argmax(which))]
+    return f"{int(which.sum()):,} of {len(which):,} images {text}; first: {first}{more}."

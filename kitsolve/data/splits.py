@@ -63,8 +63,8 @@ def read_train_signatures(workspace: Workspace, competition: Competition, train:
     kept = read_signatures(tables, [*paths, *test])
     if kept is not None:
         return kept[: len(paths)]
-    raw, channels = workspace.raw(competition.slug), competition.image.channels
-    return check_images(raw, paths, slug=competition.slug, channels=channels, hashed=len(paths))
+    raw = workspace.raw(competition.slug)
+    return check_images(raw, paths, slug=competition.slug, image=competition.image).signatures
 
 
 def split_again(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from kitsolve.config import Competition, read_competition
+from kitsolve.config import Competition, read_fetched
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.recipe import Recipe, read_recipe
 from kitsolve.workspace import Workspace, read_csv, read_json, write_bytes, write_json
@@ -108,7 +108,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
     Raises:
         KitsolveError: the run of that name was made from other choices, facts or tables.
     """
-    competition = read_competition(workspace, wanted.slug)
+    competition = read_fetched(workspace, wanted.slug)
     if wanted.run_name and not re.fullmatch(r"\w[\w.-]*", wanted.run_name):
         raise KitsolveError(
             f"{wanted.run_name!r} is no name for a run.", hint="take letters, digits, dots, dashes and underscores."
@@ -118,6 +118,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
     settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug, recipe))
     if existing is not None:
+        settings = (_as_started(settings[0], existing), *settings[1:])
         if existing.settings != settings:
             raise KitsolveError(
                 f"run {existing.name} was started with another {_difference(existing, settings)}.",
@@ -126,11 +127,22 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
         return existing
     if wanted.run_name is None and not force:
         for run in list_runs(workspace, wanted.slug):
-            if run.settings == settings and (reuse_finished or not run.finished):
+            if run.settings == (_as_started(settings[0], run), *settings[1:]) and (reuse_finished or not run.finished):
                 return run
     now = datetime.now(UTC)
     folder = workspace.runs(wanted.slug) / (wanted.run_name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
     return Run(folder, competition, *settings[1:], recipe_name, started=now.isoformat(timespec="microseconds"))
+
+
+def _as_started(competition: Competition, run: Run) -> Competition:
+    """The facts; for a run that began before transparency was one, and where they do not name it, as that run took it.
+
+    Without this no such run could go on, since a default has changed.
+    """
+    if run.competition.image.background != "ignore" or "background" in competition.image.model_fields_set:
+        return competition
+    began = {"background": "ignore", "bits": run.competition.image.bits}
+    return competition.model_copy(update={"image": competition.image.model_copy(update=began)})
 
 
 def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -> tuple[str, Recipe]:
@@ -232,8 +244,10 @@ def read_run(folder: Path) -> Run:
         KitsolveError: another version of kitsolve has made it, whose facts or choices this one does not know.
     """
     values = read_json(folder / "run.json")
+    # Before it was a choice, transparency was dropped, and 16 bits were taken as 16.
+    image = {"background": "ignore", "bits": 16} | values["competition"].get("image", {})
     try:
-        competition = Competition.model_validate(values["competition"])
+        competition = Competition.model_validate(values["competition"] | {"image": image})
         recipe = Recipe.model_validate(values["recipe"])
     except ValidationError as error:
         raise KitsolveError(

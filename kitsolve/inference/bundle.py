@@ -27,7 +27,9 @@ class Preprocessing:
 
     `mean` and `std` are per channel (RGB where there are three) of values in [0, 1]. `interpolation` serves enlarging;
     shrinking averages. `resize`: "squash" changes the aspect ratio; "crop" keeps it and the middle of the image;
-    "letterbox" keeps it and the whole image, between bars of the mean colour.
+    "letterbox" keeps it and the whole image, between bars of the mean colour. `background`: what transparency is laid
+    on, a key of BACKGROUNDS; "ignore", as in runs before there was a choice, takes the colours as they are. `bits`: how
+    many the values of 16-bit files use; see `to_uint8`.
     """
 
     image_size: tuple[int, int]
@@ -35,6 +37,8 @@ class Preprocessing:
     std: tuple[float, ...]
     interpolation: str
     resize: str = "squash"
+    background: str = "ignore"
+    bits: int = 16
 
     @property
     def channels(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,67 +14,96 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.decoders import ImageError, decode_image
+from kitsolve.inference.pixels import Seen, find_range, stretch, to_rgb
 
 CV2_INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
-def read_image(path: Path | str, channels: int = 3) -> np.ndarray:
+def read_image(path: Path | str, channels: int = 3, *, background: str = "ignore", bits: int = 16) -> np.ndarray:
     """The image as (height, width, channels) uint8: RGB, grey (1), or what an array file (.npy) holds.
 
-    Grey images get three equal channels, transparency is dropped, 16 bits become 8, a camera's orientation is applied.
+    A grey image gets three equal channels, a camera's orientation is applied, and of several pages or frames the first
+    is taken. Numbers that are no 8 bits become 8 as `to_uint8` says; those of arrays and DICOM files by `stretch`.
+
+    Args:
+        background: what transparency is laid on, "white", "black" or "mean"; "ignore" takes the colours as they are,
+            which are any where nothing is to be seen.
+        bits: how many the values of 16-bit files use.
 
     Raises:
         ValueError: missing, empty, truncated, no image, or not of so many channels; names the file.
     """
-    try:
-        encoded = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise ValueError(f"image {path} cannot be read: {error.strerror or error}.") from error
-    if encoded.size == 0:
-        raise ValueError(f"image {path} is empty (0 bytes).")
+    return inspect_image(path, channels, background=background, bits=bits)[0]
+
+
+def read_as(path: Path | str, preprocessing: Preprocessing) -> np.ndarray:
+    """The image as a model gets it, not yet resized; see `read_image`."""
+    kind = preprocessing
+    return read_image(path, kind.channels, background=kind.background, bits=kind.bits)
+
+
+def inspect_image(
+    path: Path | str, channels: int = 3, *, background: str = "ignore", bits: int = 16, data: bytes | None = None
+) -> tuple[np.ndarray, Seen]:
+    """What `read_image` gives, and what was special in the file, whose content may be `data` already."""
+    data = read_bytes(path) if data is None else data
     suffix = os.path.splitext(path)[1].lower()
-    if suffix == ".npy":
-        return _read_array(path, channels)
-    image = _read_dicom(path) if suffix in (".dcm", ".dicom") else _decode(encoded, path)
+    try:
+        if suffix == ".npy":
+            return _read_array(data, channels)
+        if suffix in (".dcm", ".dicom"):
+            image, seen = _read_dicom(path), Seen()
+        else:
+            decoded = decode_image(data, transparency=background != "ignore")
+            image, seen = to_rgb(decoded, background=background, bits=bits)
+    except ImageError as error:
+        raise ValueError(f"image {path} {error}") from error
+    except Exception as error:  # the decoders of some fifty formats raise of every kind for a damaged file
+        raise ValueError(f"image {path} is damaged or no image: {error or type(error).__name__}.") from error
     if channels not in (1, 3):
         raise ValueError(f"image {path} has colours, not the {channels} channels that the competition's file names.")
-    return image if channels == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    return image if channels == 3 else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None], seen
 
 
-def _decode(encoded: np.ndarray, path: Path | str) -> np.ndarray:
+def read_bytes(path: Path | str) -> bytes:
+    """The content of an image file.
+
+    Raises:
+        ValueError: missing, no file, or empty; names it.
+    """
     try:
-        image = cv2.imdecode(encoded, cv2.IMREAD_COLOR_RGB)
-    except cv2.error:  # a damaged header can trip cv2's own checks; Pillow has the last word
-        image = None
-    return image if image is not None else _read_with_pillow(path)
+        with open(path, "rb") as file:
+            data = file.read()
+    except (OSError, ValueError) as error:  # ValueError: a name with a null character
+        raise ValueError(f"image {path} cannot be read: {getattr(error, 'strerror', None) or error}.") from error
+    if not data:
+        raise ValueError(f"image {path} is empty (0 bytes).")
+    return data
 
 
-def _read_with_pillow(path: Path | str) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            if image.mode.startswith("I;16"):  # convert() would cut these off at 255
-                return np.repeat((np.asarray(image) // 257).astype(np.uint8)[..., None], 3, axis=-1)
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # SyntaxError: of PNG files
-        raise ValueError(f"image {path} is damaged or no image: {error}.") from error
-
-
-def _read_array(path: Path | str, channels: int) -> np.ndarray:
+def _read_array(data: bytes, channels: int) -> tuple[np.ndarray, Seen]:
     """An array file, channels first or last."""
     try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, EOFError, ValueError) as error:
-        raise ValueError(f"image {path} is damaged or no array: {error}.") from error
+        array = np.load(io.BytesIO(data), allow_pickle=False)
+    except Exception as error:  # numpy parses the header as Python, and raises whatever that does
+        raise ImageError(f"is damaged or no array: {error or type(error).__name__}.") from error
+    if not isinstance(array, np.ndarray):
+        raise ImageError("is an archive of arrays (.npz), no array.")
     array = array[..., None] if array.ndim == 2 else array
     if array.ndim == 3 and array.shape[-1] != channels:
         array = np.moveaxis(array, 0, -1)
     if array.ndim != 3 or array.shape[-1] != channels:
-        raise ValueError(f"image {path} has the shape {array.shape}; the competition's file names {channels} channels.")
-    return np.ascontiguousarray(array) if array.dtype == np.uint8 else _to_uint8(array, path)
+        raise ImageError(f"has the shape {array.shape}; the competition's file names {channels} channels.")
+    if not array.size:
+        raise ImageError(f"has the shape {array.shape}: it holds no pixel.")
+    if array.dtype == np.uint8:
+        return np.ascontiguousarray(array), Seen()
+    low, high = find_range(array)
+    return stretch(array), Seen(range=None if low >= 0 and high <= 255 else (low, high))
 
 
 def _read_dicom(path: Path | str) -> np.ndarray:
@@ -82,31 +112,20 @@ def _read_dicom(path: Path | str) -> np.ndarray:
         from pydicom import dcmread
         from pydicom.pixels import apply_modality_lut, apply_voi_lut
     except ImportError as error:
-        raise ValueError(f'image {path} is DICOM: `pip install "kitsolve[dicom]"` reads it ({error}).') from error
+        raise ImageError(f'is DICOM: `pip install "kitsolve[dicom]"` reads it ({error}).') from error
     try:
         dataset = dcmread(path)
         pixels = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
     except Exception as error:  # pydicom and its decoders raise of every kind for a damaged file
-        raise ValueError(f"image {path} is damaged or no DICOM image: {error}.") from error
-    image: np.ndarray = pixels if pixels.dtype == np.uint8 else _to_uint8(pixels, path)
+        raise ImageError(f"is damaged or no DICOM image: {error}.") from error
+    image: np.ndarray = pixels if pixels.dtype == np.uint8 else stretch(pixels)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         image = 255 - image
     if image.ndim == 2:
         return np.repeat(image[..., None], 3, axis=-1)
     if image.ndim != 3 or image.shape[-1] != 3:
-        raise ValueError(f"image {path} has the shape {image.shape}: a series of images is not read, only one.")
+        raise ImageError(f"has the shape {image.shape}: a series of images is not read, only one.")
     return image
-
-
-def _to_uint8(array: np.ndarray, path: Path | str) -> np.ndarray:
-    """Numbers of any range: the 1st to the 99th percentile of the image become 0 to 255."""
-    numbers = array.astype(np.float32)
-    finite = numbers[np.isfinite(numbers)]
-    if not finite.size:
-        raise ValueError(f"image {path} holds no number.")
-    low, high = np.percentile(finite, (1, 99))
-    scaled = (np.nan_to_num(numbers, nan=low) - low) * (255 / max(float(high - low), 1e-6))
-    return np.asarray(np.rint(scaled.clip(0, 255)), dtype=np.uint8)
 
 
 def resize_image(image: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
@@ -167,21 +186,26 @@ def iter_batches(
     batch_size: int,
     workers: int,
     ahead: int = 2,
-    read: Callable[[Any, int], np.ndarray] = read_image,
+    read: Callable[[Any, Preprocessing], np.ndarray] = read_as,
     lenient: bool = False,
 ) -> Iterator[tuple[list[Tensor], dict[int, str]]]:
     """Batches of decoded images in the order of `paths`; so many further ones are read while a batch is in use.
 
-    Every image is read once; each batch holds one uint8 tensor (images, height, width, channels) for each of `kinds`,
-    and why some of its images, by their place in it, are black: those that cannot be read, where that is no error.
+    Every image is read once for all `kinds` that read alike. Each batch holds one uint8 tensor (images, height, width,
+    channels) for each kind, and why some of its images, by their place in it, are black: those that cannot be read,
+    where that is no error.
     Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
     """
+    readings = [(kind.channels, kind.background, kind.bits) for kind in kinds]
     black = [np.zeros((*kind.image_size, kind.channels), dtype=np.uint8) for kind in kinds]
 
     def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
+        images: dict[tuple[int, str, int], np.ndarray] = {}
         try:
-            image = read(path, kinds[0].channels)
-            return [resize_image(image, kind) for kind in kinds]
+            for kind, reading in zip(kinds, readings, strict=True):
+                if reading not in images:
+                    images[reading] = read(path, kind)
+            return [resize_image(images[reading], kind) for kind, reading in zip(kinds, readings, strict=True)]
         except (ValueError, OSError, MemoryError, cv2.error) as error:
             if lenient:
                 return str(error) if isinstance(error, ValueError) else f"image {path}: {error!r}"

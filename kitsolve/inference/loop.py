@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from kitsolve.inference.bundle import Preprocessing
 from kitsolve.inference.deadline import Plan, Rescue
 from kitsolve.inference.ensemble import Batch, Ensemble
-from kitsolve.inference.images import iter_batches, read_image
+from kitsolve.inference.images import iter_batches, read_as
 
 
 def predict_probs(ensemble: Ensemble, paths: Sequence[Any], **settings: Any) -> np.ndarray:  # noqa: ANN401
@@ -28,7 +29,7 @@ def iter_probs(
     *,
     features: np.ndarray | None = None,
     workers: int,
-    read: Callable[[Any, int], np.ndarray] = read_image,
+    read: Callable[[Any, Preprocessing], np.ndarray] = read_as,
     report: Callable[[int], object] = lambda images: None,
     rescue: Rescue | None = None,
 ) -> Iterator[np.ndarray]:
@@ -39,7 +40,7 @@ def iter_probs(
         paths: the images; each is read once for all members and views.
         features: (images, features) float32 for models that take them.
         workers: threads that read.
-        read: gives the image of one of the paths, with so many channels.
+        read: gives the image of one of the paths, as a model's preprocessing says.
         report: called with the number of images done after every batch.
         rescue: what stands for images that cannot be read, which are errors without it; and the time.
 
@@ -66,7 +67,7 @@ def _iter_tasks(
     paths: Sequence[Any],
     features: np.ndarray | None,
     workers: int,
-    read: Callable[[Any, int], np.ndarray],
+    read: Callable[[Any, Preprocessing], np.ndarray],
     rescue: Rescue | None,
 ) -> Iterator[tuple[Batch, float]]:
     """Batches, and the seconds that each of their images may take; until the time is over."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from kitsolve.config import read_competition
+from kitsolve.config import read_fetched
 from kitsolve.data.augment import find_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths
 from kitsolve.data.dataset import Look, TrainImages
@@ -82,7 +82,7 @@ def show(workspace: Workspace, slug: str, *, recipe: Recipe, seed: int = 0) -> S
 
 def read_train_set(workspace: Workspace, slug: str) -> TrainSet:
     """The train set of a competition that is fetched."""
-    competition, table, raw = read_competition(workspace, slug), read_train_table(workspace, slug), workspace.raw(slug)
+    competition, table, raw = read_fetched(workspace, slug), read_train_table(workspace, slug), workspace.raw(slug)
     return TrainSet(competition, table, encode_targets(table, competition, raw), [raw / path for path in table.path])
 
 
@@ -144,7 +144,7 @@ def explain_numbers(train: TrainSet) -> list[str]:
 def draw_train(train: TrainSet, *, seed: int) -> Image.Image:
     """Images of every class, with their labels."""
     rows = choose_rows(train.targets, IMAGES, seed=seed)
-    read = partial(read_image, channels=train.competition.image.channels)
+    read = partial(read_image, **train.competition.image.reading)
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(read, [train.paths[row] for row in rows]))
     names = readable_names(train.names)
@@ -186,9 +186,10 @@ def draw_sizes(train: TrainSet, sizes: NDArray[np.int64], *, image_size: tuple[i
 def draw_augmented(workspace: Workspace, train: TrainSet, recipe: Recipe, *, seed: int) -> Image.Image:
     """A few images as the model sees them, each with what the recipe's augmentation makes of it."""
     rows = choose_rows(train.targets, AUGMENTED, seed=seed)
-    channels = train.competition.image.channels
+    channels, background, bits = train.competition.image.reading.values()
     # Mean and standard deviation are for the device, but for the bars of a letterbox.
-    preprocessing = Preprocessing(recipe.size, (0.45,) * channels, (1.0,) * channels, "bicubic", recipe.resize)
+    mean, std = (0.45,) * channels, (1.0,) * channels
+    preprocessing = Preprocessing(recipe.size, mean, std, "bicubic", recipe.resize, background, bits)
     paths = encode_paths([str(train.paths[row]) for row in rows])
     augmentation = find_augmentation(workspace, train.competition.slug, recipe.augment, channels)
     look = Look(augmentation, (recipe.size,), epochs=VARIANTS)

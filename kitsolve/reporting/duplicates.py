@@ -90,15 +90,14 @@ def read_images(workspace: Workspace, slug: str) -> Images:
 
 def read_hashes(workspace: Workspace, images: Images) -> NDArray[np.uint64] | None:
     """The perceptual hash of each image, computed once for all reports; None where there are too many for that."""
-    slug, channels = images.train.competition.slug, images.train.competition.image.channels
+    slug, image = images.train.competition.slug, images.train.competition.image
     file = workspace.reports(slug) / "hashes.csv"
     made_from = {"the images": stat_sha256(workspace.raw(slug), images.paths)}
     if is_made_from(file, made_from):
         return np.array([int(text, 16) for text in read_csv(file).hash], dtype=np.uint64)
     if len(images.paths) > MOST_IMAGES:
         return None
-    found = check_images(workspace.raw(slug), images.paths, slug=slug, channels=channels, hashed=len(images.paths))
-    hashes = found.hashes
+    hashes = check_images(workspace.raw(slug), images.paths, slug=slug, image=image).signatures.hashes
     write_csv(file, pd.DataFrame({"path": images.paths, "hash": [f"{int(value):016x}" for value in hashes]}))
     write_record(file, made_from)
     return hashes

@@ -14,7 +14,7 @@ from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.oof import iter_dense
 from kitsolve.evaluation.runs import name_fold
 from kitsolve.inference.bundle import Preprocessing
-from kitsolve.inference.images import normalise, read_image, resize_image
+from kitsolve.inference.images import normalise, read_as, resize_image
 from kitsolve.inference.members import load_model
 from kitsolve.reporting.gradcam import explain, overlay
 from kitsolve.reporting.html import Html, element, join
@@ -132,7 +132,7 @@ def look_at(outcome: Outcome, mistakes: Sequence[Mistake], device: torch.device)
         KitsolveError: a state_dict is gone, or an image.
     """
     looks: dict[int, Look] = {}
-    preprocessing = find_preprocessing(outcome.run.recipe, outcome.run.competition.image.channels)
+    preprocessing = find_preprocessing(outcome.run.recipe, outcome.run.competition.image)
     for fold in sorted({int(outcome.folds[mistake.row]) for mistake in mistakes}):
         model = _load_fold(outcome, fold, device)
         with translated(f"run `kitsolve fetch {outcome.slug} --force`."):
@@ -157,7 +157,7 @@ def _load_fold(outcome: Outcome, fold: int, device: torch.device) -> nn.Module:
 
 def _look(outcome: Outcome, mistake: Mistake, model: nn.Module, preprocessing: Preprocessing) -> Look:
     device, features = next(model.parameters()).device, outcome.features
-    image = resize_image(read_image(outcome.train.paths[mistake.row], preprocessing.channels), preprocessing)
+    image = resize_image(read_as(outcome.train.paths[mistake.row], preprocessing), preprocessing)
     batch = normalise(torch.from_numpy(image[None]).to(device), preprocessing)
     beside = None if features is None else torch.from_numpy(features[[mistake.row]]).to(device)
     return Look(image, explain(model, batch, output=mistake.output, sign=mistake.sign, features=beside))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +34,13 @@ def draw_files(paths: list[Path], train: TrainSet, *, side: int = SMALL) -> list
     Raises:
         KitsolveError: one cannot be read.
     """
-    read = partial(_read, channels=train.competition.image.channels, side=side)
+    read = partial(_read, reading=train.competition.image.reading, side=side)
     with translated(f"run `kitsolve fetch {train.competition.slug} --force`."), ThreadPoolExecutor() as pool:
         return list(pool.map(read, paths))
 
 
-def _read(path: Path, channels: int, side: int) -> Html:
-    return embed(read_image(path, channels), side=side, says=path.name)
+def _read(path: Path, reading: dict[str, Any], side: int) -> Html:
+    return embed(read_image(path, **reading), side=side, says=path.name)
 
 
 def embed(image: NDArray[np.uint8], *, side: int = SIDE, says: str) -> Html:

@@ -9,6 +9,8 @@ from kitsolve import inference
 
 MODULES = (
     "bundle",
+    "decoders",
+    "pixels",
     "images",
     "models",
     "devices",

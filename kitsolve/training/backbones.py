@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from tqdm import tqdm
 
+from kitsolve.config import Image
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.classes import check_classes
@@ -231,11 +232,16 @@ def _drop_several(model: nn.Module, recipe: Recipe) -> None:
     several.samples, several.rate = recipe.dropout_samples, recipe.drop_rate
 
 
-def find_preprocessing(recipe: Recipe, channels: int = 3) -> Preprocessing:
+def find_preprocessing(recipe: Recipe, image: Image | None = None) -> Preprocessing:
     """Normalisation and interpolation of the backbone's own pretrained config, at the recipe's image size.
 
     Of other channels than RGB each one has the mean of the three.
+
+    Args:
+        image: how the competition's images are read; RGB by default.
     """
+    reading = (image or Image()).reading
+    channels = reading["channels"]
     library, _, name = recipe.backbone.rpartition("/")
     if library == "torchvision":
         transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
@@ -246,7 +252,8 @@ def find_preprocessing(recipe: Recipe, channels: int = 3) -> Preprocessing:
     known = interpolation if interpolation in CV2_INTERPOLATION else "bicubic"
     if channels != 3:
         mean, std = [sum(mean) / 3] * channels, [sum(std) / 3] * channels
-    return Preprocessing(recipe.size, tuple(mean), tuple(std), known, recipe.resize)
+    background, bits = reading["background"], reading["bits"]
+    return Preprocessing(recipe.size, tuple(mean), tuple(std), known, recipe.resize, background, bits)
 
 
 @dataclass(frozen=True)

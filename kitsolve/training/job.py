@@ -271,7 +271,7 @@ def plan_fold(
         seed=derive_seed(recipe.seed, data.fold if data.fold != ALL else ALL_SEED),
         dtype=choose_dtype(recipe.precision, machine.device.type, has_bfloat16=has_bfloat16(machine.device)),
         architecture=find_architecture(recipe, data.targets, channels=channels, num_features=data.num_features),
-        preprocessing=find_preprocessing(recipe, channels),
+        preprocessing=find_preprocessing(recipe, run.competition.image),
         augmentation=find_augmentation(workspace, run.competition.slug, recipe.augment, channels),
     )
 
@@ -317,7 +317,7 @@ def fold_spec(run: Run, fold: int, targets: Targets, *, num_features: int = 0) -
     return ModelSpec(
         architecture=find_architecture(run.recipe, targets, channels=channels, num_features=num_features),
         activation=find_activation(run.recipe, targets),
-        preprocessing=find_preprocessing(run.recipe, channels),
+        preprocessing=find_preprocessing(run.recipe, run.competition.image),
         views=run.recipe.views,
         precision=run.recipe.precision,
         file="best.safetensors",

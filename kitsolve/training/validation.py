@@ -17,7 +17,7 @@ from kitsolve.evaluation.last_epochs import LAST_OOF
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
 from kitsolve.inference.bundle import TTA
 from kitsolve.inference.ensemble import one_member
-from kitsolve.inference.images import read_image
+from kitsolve.inference.images import read_as
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import Member, load_member
 from kitsolve.training.checkpoint import TrainState, save_best
@@ -99,7 +99,7 @@ def predict_rows(
         rows,
         features=None if data.features is None else data.features[data.val[part]],
         workers=max(1, machine.workers),
-        read=read_image if images is None else lambda row, channels: images.read(row),
+        read=read_as if images is None else lambda row, preprocessing: images.read(row),
     )
     return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
 

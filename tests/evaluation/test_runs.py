@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from kitsolve.data.fetch import read_train_table
+from kitsolve.data.fetch import fetch, read_train_table
 from kitsolve.data.splits import rewrite_folds
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import (
@@ -164,3 +164,31 @@ def test_a_run_of_an_older_version_knows_the_folds_of_its_finished_folds(trained
     assert folds_of(old).to_dict() == folds_of(run).to_dict()
     (old.fold(1) / "fold.json").unlink()
     assert set(folds_of(old)) == {0}
+
+
+def drop_image_facts(run):
+    """run.json as it was before transparency was a fact."""
+    values = read_json(run.folder / "run.json")
+    del values["competition"]["image"]["background"], values["competition"]["image"]["bits"]
+    write_json(run.folder / "run.json", values)
+
+
+def test_a_run_from_before_transparency_was_a_fact_goes_on_as_it_began(fetched):
+    drop_image_facts(start(fetched, name="old"))
+    for name in ("old", None):
+        run = open_run(fetched, Wanted("shades", run_name=name))
+        assert run.name == "old"
+        assert (run.competition.image.background, run.competition.image.bits) == ("ignore", 16)
+    assert open_run(fetched, Wanted("shades"), force=True).competition.image.background == "white"
+
+
+def test_a_background_that_the_facts_name_is_not_that_of_an_old_run(fetched):
+    drop_image_facts(start(fetched, name="old"))
+    facts = fetched.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text() + '[image]\nbackground = "white"\n')
+    fetch(fetched, "shades")
+    with pytest.raises(KitsolveError, match="run old was started with another image"):
+        open_run(fetched, Wanted("shades", run_name="old"))
+    facts.write_text(facts.read_text().replace("white", "ignore"))
+    fetch(fetched, "shades")
+    assert open_run(fetched, Wanted("shades", run_name="old")).name == "old"

@@ -6,7 +6,7 @@ import pytest
 from tiny import MeanColour, alone, predict_with
 
 from kitsolve.inference.deadline import Plan, Progress, Rescue, choose_views, describe_plan
-from kitsolve.inference.images import read_image
+from kitsolve.inference.images import read_as
 from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.predict import describe_rescue
 
@@ -47,10 +47,10 @@ def test_an_image_that_cannot_be_read_gets_the_mean_prediction_and_the_others_th
 
 
 def test_whatever_goes_wrong_with_an_image_only_it_is_lost(images):
-    def read(path, channels):
+    def read(path, preprocessing):
         if path == images[3]:
             raise MemoryError
-        return read_image(path, channels)
+        return read_as(path, preprocessing)
 
     rescue = Rescue(np.array([0.1, 0.2, 0.7], dtype=np.float32))
     probs = predict_probs(alone(MeanColour()), images, workers=2, rescue=rescue, read=read)
@@ -84,9 +84,9 @@ def test_the_time_for_reading_is_not_the_models(images, monkeypatch):
     """When the cost of a view is known, 12 images are to come: 0.03 s would do for the model, but not to read them."""
     monkeypatch.setattr(Rescue, "left_s", property(lambda self: 0.03))
 
-    def read_slowly(path, channels):
+    def read_slowly(path, preprocessing):
         time.sleep(0.02)
-        return read_image(path, channels)
+        return read_as(path, preprocessing)
 
     rescue = Rescue(np.zeros(3, dtype=np.float32))
     predict_probs(alone(MeanColour(), tta="flips"), [*images, *images], workers=2, rescue=rescue, read=read_slowly)

@@ -5,12 +5,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny import PREP, LeftMinusRight, MeanColour, alone, predict_with, together
 from torch import nn
 
 from kitsolve.inference.bundle import TTA, Blend
 from kitsolve.inference.ensemble import TURNS, group_members, one_member
-from kitsolve.inference.images import read_image
+from kitsolve.inference.images import iter_batches, read_as, read_image
 from kitsolve.inference.loop import iter_probs, predict_probs
 from kitsolve.inference.members import VIEWS, Member
 
@@ -43,9 +44,9 @@ SMALL, LARGE, DARK = PREP, replace(PREP, image_size=(12, 12)), replace(PREP, mea
 def test_members_with_another_input_size_get_their_own_images_of_one_decode(images):
     reads = []
 
-    def read(path, channels):
+    def read(path, preprocessing):
         reads.append(path)
-        return read_image(path)
+        return read_as(path, preprocessing)
 
     ensemble = together(members_of((SMALL, "a"), (LARGE, "b")), Blend(("a", "b"), "weighted", (0.25, 0.75)))
     both = predict_probs(ensemble, images, workers=2, read=read)
@@ -157,3 +158,16 @@ def test_a_view_is_laid_once_for_all_members_that_want_it(images, monkeypatch):
     members = members_of((PREP, "a"), (PREP, "a"), (PREP, "b"), tta="hflip")
     predict_probs(together(members, Blend(("a", "b"), "mean", (0.5, 0.5)), batch_size=5), images, workers=1)
     assert laid == [5, 5]
+
+
+def test_members_that_read_transparency_otherwise_decode_each_its_own_way(tmp_path):
+    path = tmp_path / "half.png"
+    Image.new("RGBA", (8, 8), (10, 20, 30, 100)).save(path)
+    white, black = replace(PREP, background="white"), replace(PREP, background="black")
+    kinds = [PREP, white, black, replace(white, image_size=(12, 12))]
+    ((tensors, lost),) = iter_batches([path], kinds, batch_size=4, workers=1)
+    assert not lost
+    for kind, tensor in zip(kinds, tensors, strict=True):
+        alone = read_image(path, background=kind.background)
+        assert (tensor[0] == torch.from_numpy(alone)[0, 0]).all()
+    assert tensors[0][0, 0, 0].tolist() == [10, 20, 30]
