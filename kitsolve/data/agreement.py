@@ -92,6 +92,12 @@ class Labels:
         numbers = sparse.csr_array((np.ones(rows), (np.arange(rows), codes)), shape=(rows, len(names)))
         return cls(numbers, Spread.of(numbers), np.asarray(codes, dtype=np.int64), words)
 
+    def of_rows(self, rows: NDArray[np.int64]) -> Labels:
+        """The labels of some of the rows."""
+        values = self.values[rows]
+        classes = None if self.classes is None else self.classes[rows]
+        return Labels(values, Spread.of(values), classes, None if self.words is None else self.words.iloc[rows])
+
     def is_coarser(self, groups: NDArray[np.int64]) -> bool:
         """Whether a group is a coarser label, a genus of a species: nearly each class lies in one group."""
         if self.classes is None:

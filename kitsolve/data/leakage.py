@@ -53,7 +53,7 @@ def find_leakage(
     Args:
         twins: (rows,) groups of near-copies, of `find_twins`.
     """
-    leaks = [leak for leak in _search(train, test, competition, targets) if leak.is_sure or leak.by_test]
+    leaks = [leak for leak in _search(train, test, competition, targets, twins) if leak.is_sure or leak.by_test]
     leaks = [leak for leak in leaks if leak.candidate.column not in competition.folds.ignore]
     found = [_describe_leak(leak, train, competition) for leak in leaks[:1]]
     copies = None if twins is None else describe_twins(twins)
@@ -62,13 +62,22 @@ def find_leakage(
     return found
 
 
-def _search(train: pd.DataFrame, test: pd.DataFrame | None, competition: Competition, targets: Targets) -> list[Leak]:
+def _search(
+    train: pd.DataFrame,
+    test: pd.DataFrame | None,
+    competition: Competition,
+    targets: Targets,
+    twins: NDArray[np.int64] | None,
+) -> list[Leak]:
     facts = competition.train
-    columns = [name for name in train if name not in ("image_id", "path", *facts.targets)]
-    words = train[facts.targets[0]] if targets.values.ndim == 1 and len(facts.targets) == 1 else None
+    columns = [
+        name for name in train if name not in ("image_id", "path", *facts.targets, *map(facts.column, facts.targets))
+    ]
+    words = train.get(facts.targets[0]) if targets.values.ndim == 1 and len(facts.targets) == 1 else None
     names = ["image_id"] if _name_files(train) else ["image_id", "path"]
     candidates = list_candidates(train, test, columns=columns, names=names, folders=["path"])
-    return find_leaks(candidates, Labels.of(targets.values, None if targets.task == "regression" else words))
+    labels = Labels.of(targets.values, None if targets.task == "regression" else words)
+    return find_leaks(candidates, labels, twins=twins)
 
 
 def _name_files(train: pd.DataFrame) -> bool:

@@ -2,7 +2,8 @@
 
 Rows of one patient, scene or burst are alike beyond their label. In two folds they make the CV better than the test
 score, where the test set has other patients. Two things speak for such a group: its rows share their label far beyond
-chance, or the test set has other values, where a column of independent rows would have the same.
+chance, or the test set has other values, where a column of independent rows would have the same. Where most images are
+near-copies of others, so does a column of which near-copies share the value.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ MIN_NUMBER_EXCESS = 0.5
 MIN_EXPECTED = 10.0
 """So many values of the test must be expected in train for their absence to say something."""
 MAX_SEEN = 0.05
+MIN_COPIES = 0.5
 SHARE = 0.9
 NUMBERED = re.compile(r"(?:^|[_ ])(?:id|no|nr|num|number|code|key|group)$|[a-z](?:Id|ID)$", re.IGNORECASE)
 
@@ -75,7 +77,8 @@ class Unseen:
 class Leak:
     """A group with what speaks for it; `codes`: (rows,) the group of each row, -1: none.
 
-    `is_sure`: its values do not look like words for a finer label.
+    `copies`: of rows that are near-copies of each other, how they agree in it. `is_sure`: its values do not look like
+    words for a finer label.
     """
 
     candidate: Candidate
@@ -83,6 +86,7 @@ class Leak:
     values: int
     agreement: Agreement | None
     unseen: Unseen | None
+    copies: Agreement | None
     by_label: bool
     is_sure: bool
 
@@ -92,9 +96,17 @@ class Leak:
         return self.unseen is not None and self.unseen.speaks
 
     @property
+    def by_looks(self) -> bool:
+        """Whether most rows are near-copies of others, all of them of the same group."""
+        one = self.copies
+        if one is None or one.within is None or one.chance is None or one.groups < MIN_GROUPS:
+            return False
+        return one.rows >= MIN_COPIES * len(self.codes) and one.within >= SHARE and one.chance <= MAX_PART_GROUP
+
+    @property
     def is_found(self) -> bool:
         """Whether anything speaks for it but its name."""
-        return self.by_label or self.by_test
+        return self.by_label or self.by_test or self.by_looks
 
     @property
     def reason(self) -> str:
@@ -109,6 +121,10 @@ class Leak:
         if self.unseen is not None and self.by_test:
             seen = "none" if not self.unseen.seen else f"{self.unseen.seen}"
             said.append(f"{seen} of the test's {self.unseen.values:,} is in train")
+        if self.copies is not None and self.by_looks:
+            said.append(
+                f"{self.copies.rows:,} rows are near-copies of others, {self.copies.within:.0%} of the same one"
+            )
         return "; ".join(said)
 
 
@@ -144,8 +160,14 @@ def _match(name: str, pattern: str, train: pd.DataFrame, test: pd.DataFrame | No
     return Candidate(GroupPattern(column=name, pattern=pattern), cells, found)
 
 
-def find_leaks(candidates: Iterable[Candidate], labels: Labels) -> list[Leak]:
-    """The groups for which their content speaks, the one to take first."""
+def find_leaks(
+    candidates: Iterable[Candidate], labels: Labels, *, twins: NDArray[np.int64] | None = None
+) -> list[Leak]:
+    """The groups for which their content speaks, the one to take first.
+
+    Args:
+        twins: (rows,) groups of near-copies; of rows of which it is not known -1.
+    """
     found, known = [], set()
     for candidate in candidates:
         codes = encode_groups(candidate.cells)
@@ -153,9 +175,9 @@ def find_leaks(candidates: Iterable[Candidate], labels: Labels) -> list[Leak]:
         if key in known or not has_group_sizes(codes, part=not isinstance(candidate.group, str)):
             continue
         known.add(key)
-        leak = judge_group(candidate, labels, codes)
+        leak = judge_group(candidate, labels, codes, twins=twins)
         found += [leak] if leak.is_found else []
-    return rank_leaks(found)
+    return rank_leaks(found, labels)
 
 
 def has_group_sizes(codes: NDArray[np.int64], *, part: bool) -> bool:
@@ -169,7 +191,9 @@ def has_group_sizes(codes: NDArray[np.int64], *, part: bool) -> bool:
     return bool(sizes[sizes > 1].sum() >= MIN_SHARED * len(codes) and sizes.max() <= largest * len(codes))
 
 
-def judge_group(candidate: Candidate, labels: Labels, codes: NDArray[np.int64]) -> Leak:
+def judge_group(
+    candidate: Candidate, labels: Labels, codes: NDArray[np.int64], *, twins: NDArray[np.int64] | None = None
+) -> Leak:
     """What speaks for a group of that shape."""
     values = len(np.unique(codes[codes >= 0]))
     numbers = _read_numbers(candidate.cells, codes)
@@ -179,7 +203,11 @@ def judge_group(candidate: Candidate, labels: Labels, codes: NDArray[np.int64]) 
     if by_label and numbers is not None and agreement is not None:
         by_label = not _is_measurement(candidate, numbers, labels, codes, agreement)
     unseen = None if candidate.test is None or measured else compare_splits(candidate.cells, candidate.test)
-    return Leak(candidate, codes, values, agreement, unseen, by_label, is_sure=not _are_words(candidate.cells, values))
+    copies = None
+    if twins is not None and not measured and not labels.is_coarser(codes):
+        copies = measure_agreement(np.where(codes >= 0, twins, -1), Labels.of(codes))
+    sure = not _are_words(candidate.cells, values)
+    return Leak(candidate, codes, values, agreement, unseen, copies, by_label, is_sure=sure)
 
 
 def _shares_label(candidate: Candidate, labels: Labels, codes: NDArray[np.int64], agreement: Agreement) -> bool:
@@ -240,24 +268,37 @@ def _are_written_alike(one: pd.Series, other: pd.Series) -> bool:
     return bool(forms[1].isin(set(forms[0])).mean() >= SHARE and abs(letters[0] - letters[1]) < 1 - MIN_NUMBER_EXCESS)
 
 
-def rank_leaks(leaks: Sequence[Leak]) -> list[Leak]:
-    """The one to group by first: that for which most speaks, or a coarser one of whose groups it is a part."""
-    ranked = sorted(leaks, key=_strength, reverse=True)
+def rank_leaks(leaks: Sequence[Leak], labels: Labels) -> list[Leak]:
+    """The one to group by first: that for which most speaks, or a coarser one of whose groups it is a part.
+
+    Columns come before parts of names: of these many are tried, and some repeat what a column says less well.
+    """
+    ranked = sorted(leaks, key=lambda leak: (isinstance(leak.candidate.group, str), _strength(leak)), reverse=True)
     if not ranked:
         return []
     best = ranked[0]
     for leak in sorted(ranked[1:], key=lambda leak: -leak.values):
-        if leak.values < best.values and _strength(leak) >= _strength(best) * 0.6 and _holds(leak.codes, best.codes):
+        if leak.values < best.values and holds(leak.codes, best.codes) and _adds_to(leak, best, labels):
             best = leak
     return [best, *(leak for leak in ranked if leak is not best)]
 
 
+def _adds_to(coarse: Leak, fine: Leak, labels: Labels) -> bool:
+    """Whether more speaks for a coarser group than that it holds the fine one: what different fine groups share."""
+    if coarse.by_test and isinstance(coarse.candidate.group, str):
+        return True
+    codes, rows = np.unique(fine.codes, return_index=True)
+    rows = rows[codes >= 0]
+    agreement = measure_agreement(coarse.codes[rows], labels.of_rows(rows))
+    return agreement is not None and agreement.excess >= MIN_EXCESS and agreement.z >= MIN_Z
+
+
 def _strength(leak: Leak) -> float:
     excess = leak.agreement.excess if leak.by_label and leak.agreement is not None else 0.0
-    return leak.by_test + leak.is_sure * 0.5 + excess
+    return leak.by_test + leak.by_looks * 0.5 + leak.is_sure * 0.5 + excess
 
 
-def _holds(coarse: NDArray[Any], fine: NDArray[Any]) -> bool:
+def holds(coarse: NDArray[Any], fine: NDArray[Any]) -> bool:
     """Whether nearly each fine group lies in one coarse group."""
     filled = (coarse >= 0) & (fine >= 0)
     pairs = pd.DataFrame({"coarse": coarse[filled], "fine": fine[filled]}).drop_duplicates()

@@ -186,26 +186,6 @@ def _pick(rated: dict[str, int], flags: list[str]) -> Guess:
     return Guess(best, "several columns could be the label", tuple(rivals) if len(rivals) > 1 else ())
 
 
-def choose_group(rows: pd.DataFrame, target: object, taken: Collection[str]) -> Guess | None:
-    """A column whose equal values should stay in one fold, the coarsest first; always to be confirmed."""
-    names = [name for name in rows if name not in taken and GROUP_WORDS.search(name) and not OTHER_WORDS.search(name)]
-    sizes = {name: rows[name].nunique() for name in names if _may_be_group(rows, name, target)}
-    if not sizes:
-        return None
-    best, *others = sorted(sizes, key=lambda name: sizes[name])
-    reason = f"{sizes[best]:,} different in {len(rows):,} rows, by its name what images have in common"
-    return Guess(best, reason, (best, *others, None))
-
-
-def _may_be_group(rows: pd.DataFrame, name: str, target: object) -> bool:
-    filled = rows[rows[name] != ""]
-    if len(filled) <= len(rows) / 2 or not 10 <= filled[name].nunique() < 0.98 * len(filled):
-        return False
-    # What a label always comes with is a coarser label: a genus, say.
-    coarser = isinstance(target, str) and target in rows and filled.groupby(target)[name].nunique().max() == 1
-    return not coarser
-
-
 def find_split(rows: pd.DataFrame) -> str | None:
     """The column that tells train rows from test rows of the same table."""
     for name in rows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,7 +14,6 @@ import pandas as pd
 
 from kitsolve.proposing.columns import (
     choose_features,
-    choose_group,
     choose_id,
     choose_target,
     find_split,
@@ -25,8 +24,10 @@ from kitsolve.proposing.coverage import say_repeated
 from kitsolve.proposing.findings import Sample, TestRows, TrainRows, find_sample, find_test, find_train
 from kitsolve.proposing.foreign import describe_cut
 from kitsolve.proposing.forms import Form, Hints
+from kitsolve.proposing.groups import choose_group, encode_guess
 from kitsolve.proposing.labels import find_form
 from kitsolve.proposing.layout import Layout, describe_images, read_layout, suffix_of
+from kitsolve.proposing.lookalikes import choose_duplicates, find_lookalikes
 from kitsolve.proposing.made import NO_TEST, find_test_set, make_sample, write_sample
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
 from kitsolve.proposing.refusal import Evidence, refuse, refuse_packed_test
@@ -52,6 +53,7 @@ class Findings:
     id: Guess
     form: Form
     group: Guess | None
+    duplicates: Guess | None
     features: Guess | None
     made: pd.DataFrame | None = None
     """The sample submission that was made, where the raw files have none."""
@@ -72,7 +74,8 @@ def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> 
         scratch = Path(name)
         sources, notes = read_sources(layout, scratch)
         words = " ".join([slug.replace("-", " "), *(pages or {}).values()])
-        findings = _find_all(layout, sources, Hints(metric=name_metric(pages or {}), words=words), notes=notes)
+        hints = Hints(metric=name_metric(pages or {}), words=words)
+        findings = _find_all(layout, sources, hints, scratch, notes=notes)
         entries = _list_entries(findings, layout, scratch, title=_title(slug), pages=pages or {})
         facts = [Fact(table, key, guess.value, guess.reason, guess.choices) for table, key, guess in entries]
         made = "" if findings.made is None else write_sample(findings.made)
@@ -129,7 +132,9 @@ def _say_left_out(
     return facts, found | {"left out": f"images: {shown}"}
 
 
-def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints, *, notes: Sequence[str]) -> Findings:
+def _find_all(
+    layout: Layout, sources: Sequence[Source], hints: Hints, scratch: Path, *, notes: Sequence[str]
+) -> Findings:
     sample = find_sample(sources)
     train = find_train(layout, sources, sample, words=hints.words)
     test = find_test(layout, sources, sample, train)
@@ -143,16 +148,37 @@ def _find_all(layout: Layout, sources: Sequence[Source], hints: Hints, *, notes:
     form = find_form(train.rows, target, sample.rows, hints)
     form = _open_form(form) if train.column and train.fact.choices else form
     taken |= set(_columns_of(form.target.value))
-    group = choose_group(train.rows, form.target.value, taken)
-    taken |= {group.value, test.id, sample.id} if group else {test.id, sample.id}
+    group, duplicates = _find_groups(layout, scratch, train, test, form, id_column=str(row_id.value), taken=taken)
+    taken |= {test.id, sample.id, *([group.value] if group is not None and isinstance(group.value, str) else [])}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
     if sample.rows is None:
         taken_paths = fill_table(train.image.value, train.rows)
         if found := find_test_set(layout, sources, train, taken_paths):
             sample, test = make_sample(found, form, train, sample)
             made = None if sample.paths else sample.rows
-            return Findings(sample, train, test, row_id, form, group, None, made)
-    return Findings(sample, train, test, row_id, form, group, features)
+            return Findings(sample, train, test, row_id, form, group, duplicates, None, made)
+    return Findings(sample, train, test, row_id, form, group, duplicates, features)
+
+
+def _find_groups(
+    layout: Layout,
+    scratch: Path,
+    train: TrainRows,
+    test: TestRows,
+    form: Form,
+    *,
+    id_column: str,
+    taken: Collection[str | None],
+) -> tuple[Guess | None, Guess | None]:
+    """What belongs in one fold, a group and near-copies, from the rows with their images' paths."""
+    rows = train.rows.assign(path=fill_table(train.image.value, train.rows))
+    others = None
+    if test.rows is not None:
+        others = test.rows.assign(path=fill_table(test.image.value, test.rows))
+        others = others.rename(columns={str(test.rows.columns[0]): id_column} if id_column not in others else {})
+    twins = find_lookalikes(rows.path.tolist(), layout, scratch)
+    group = choose_group(rows, others, form, id_column=id_column, taken=taken, twins=twins)
+    return group, choose_duplicates(twins, encode_guess(rows, group))
 
 
 def _coco_keys(train: TrainRows) -> list[str]:
@@ -231,6 +257,8 @@ def _list_entries(
     yield "folds", "scheme", choose_scheme(form.task.value, findings.group)
     yield "folds", "count", Guess(5, "as usual")
     yield "folds", "seed", Guess(42, "as usual")
+    if findings.duplicates is not None:
+        yield "folds", "duplicates", findings.duplicates
     yield "submission", "kind", form.kind
     for key, guess in form.submission.items():
         yield "submission", key, guess

@@ -212,3 +212,20 @@ def test_rows_dealt_by_lot_share_as_many_values_as_expected():
     cells = pd.Series([f"v{value}" for value in rng.zipf(1.6, 3000)])
     found = compare_splits(cells[:2000], cells[2000:])
     assert found.seen == pytest.approx(found.expected, rel=0.2)
+
+
+def test_a_chance_union_of_groups_is_no_coarser_group():
+    rng = np.random.default_rng(0)
+    groups = deal_groups(rng, 600, 6)
+    train = pd.DataFrame({"fine": [f"f{one}" for one in groups], "union": [f"u{one // 2}" for one in groups]})
+    assert search(train, label_groups(rng, groups, 4, 1.0))[0].candidate.group == "fine"
+
+
+def test_a_column_that_near_copies_share_is_a_group_of_any_labels():
+    rng = np.random.default_rng(0)
+    groups, labels = deal_groups(rng, 300, 5), rng.integers(0, 3, 300)
+    train = pd.DataFrame({"z": [f"k{one}" for one in groups], "batch": [f"b{one}" for one in rng.integers(0, 20, 300)]})
+    leaks = find_leaks(
+        list_candidates(train, None, columns=list(train), names=[], folders=[]), Labels.of(labels), twins=groups
+    )
+    assert [leak.candidate.group for leak in leaks] == ["z"]

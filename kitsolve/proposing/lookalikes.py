@@ -1,0 +1,128 @@
+"""Whether many train images are near-copies of others: of all of them, or of a sample where there are many."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from kitsolve.data.leakage import MIN_TWIN_SHARE, MIN_TWINS
+from kitsolve.data.signatures import Signatures, sign_image
+from kitsolve.data.twins import find_twins
+from kitsolve.errors import KitsolveError
+from kitsolve.inference.images import read_image
+from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, archive_errors, suffix_of
+from kitsolve.proposing.proposal import Guess
+
+MAX_IMAGES = 1500
+MAX_BYTES = 300_000_000
+"""More is not decoded for a proposal: `fetch` opens every image anyway, and says what it finds."""
+LARGE_BYTES = 200_000
+
+
+def find_lookalikes(paths: Sequence[str], layout: Layout, scratch: Path) -> NDArray[np.int64]:
+    """(rows,) groups of near-copies, -1 for images that are not looked at.
+
+    Args:
+        paths: of the train rows' images.
+        scratch: where images are unpacked that lie in zip archives; those in others are not looked at.
+    """
+    found = np.full(len(paths), -1, dtype=np.int64)
+    signed = dict(_iter_signatures(_sample(paths, layout), layout, scratch))
+    if signed:
+        rows = [row for row, path in enumerate(paths) if path in signed]
+        found[rows] = find_twins(Signatures.of([signed[paths[row]] for row in rows]))
+    return found
+
+
+def choose_duplicates(twins: NDArray[np.int64], group: NDArray[np.int64] | None) -> Guess | None:
+    """That near-copies belong in one fold, where there are many; None where they are few, or all in one group anyway.
+
+    Args:
+        group: (rows,) that of the facts, -1: none.
+    """
+    looked_at = twins[twins >= 0]
+    if not len(looked_at):
+        return None
+    sizes = np.bincount(looked_at)
+    copies = int(sizes[sizes > 1].sum())
+    share = copies / len(looked_at) * len(twins) / len(looked_at)  # of a sample few have their copy in it
+    if copies < MIN_TWINS or share < MIN_TWIN_SHARE:
+        return None
+    if group is not None and _lie_in(twins, group):
+        return None
+    what = "the train images" if len(looked_at) == len(twins) else f"{len(looked_at):,} train images by lot"
+    return Guess("group", f"{copies:,} of {what} are near-copies of another one", ("group", "keep"))
+
+
+def _lie_in(twins: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
+    """Whether nearly all near-copies of an image lie in its group."""
+    known = (twins >= 0) & (group >= 0)
+    pairs = np.unique(np.stack([twins[known], group[known]]), axis=1)
+    return pairs.shape[1] <= 1.05 * len(np.unique(twins[known]))
+
+
+def _sample(paths: Sequence[str], layout: Layout) -> list[str]:
+    known = sorted({path for path in paths if path in layout.files and suffix_of(path) in PLAIN_SUFFIXES})
+    if len(known) <= MAX_IMAGES:
+        return known
+    chosen = np.random.default_rng(0).choice(len(known), MAX_IMAGES, replace=False)
+    return [known[place] for place in sorted(chosen.tolist())]
+
+
+def _iter_signatures(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, object]]:
+    """Each image's signature, until enough bytes are read; what cannot be read is left to `fetch`, which says so."""
+    left = MAX_BYTES
+    for path, place in _iter_places(paths, layout, scratch):
+        left -= place.stat().st_size
+        if left < 0:
+            return
+        try:
+            yield path, sign_image(_read_small(place))
+        except ValueError:
+            continue
+
+
+def _iter_places(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, Path]]:
+    """Where each image lies, one after the other; each zip is opened once."""
+    packed: dict[str, list[str]] = {}
+    for path in paths:
+        where = layout.files[path]
+        if where is None:
+            yield path, layout.raw / path
+        elif where.archive.lower().endswith(".zip"):
+            packed.setdefault(where.archive, []).append(path)
+    for archive, members in packed.items():
+        yield from _unpack(archive, members, layout, scratch)
+
+
+def _unpack(archive: str, paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, Path]]:
+    place = scratch / "lookalikes"
+    try:
+        with archive_errors(archive), zipfile.ZipFile(layout.raw / archive) as file:
+            for path in paths:
+                where = layout.files[path]
+                assert where is not None
+                target = place.with_suffix(suffix_of(path))
+                target.write_bytes(file.read(where.member))
+                yield path, target
+                target.unlink()
+    except KitsolveError:
+        return  # `fetch` says what is wrong with it
+
+
+def _read_small(place: Path) -> np.ndarray:
+    """(height, width, 3) uint8; a large JPEG is decoded at a quarter of its size, which is much quicker.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    if suffix_of(place.name) in (".jpg", ".jpeg") and place.stat().st_size > LARGE_BYTES:
+        image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
+        if image is not None:
+            return image[..., ::-1].copy()
+    return read_image(place, 3)
