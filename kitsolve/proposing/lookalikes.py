@@ -125,4 +125,4 @@ def _read_small(place: Path) -> np.ndarray:
         image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
         if image is not None:
             return image[..., ::-1].copy()
-    return read_image(place, 3)
+    return read_image(place, 3, background="white")
