@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,8 @@ from typing import Any, cast
 import timm
 import torch
 import torchvision
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
-from tqdm import tqdm
 
 from kitsolve.config import Image
 from kitsolve.data.targets import Targets
@@ -24,10 +21,10 @@ from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.runs import Run, name_fold, read_run
 from kitsolve.inference.bundle import Architecture, Preprocessing
 from kitsolve.inference.images import CV2_INTERPOLATION
-from kitsolve.inference.members import with_versions
 from kitsolve.inference.models import Composed, build_model
 from kitsolve.recipe import Recipe
 from kitsolve.training.optim import find_head
+from kitsolve.training.pretrained import load_pretrained
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -152,36 +149,6 @@ def _own_image_size(backbone: str) -> int:
         crop = torchvision.models.get_model_weights(name).DEFAULT.transforms().crop_size
         return int(crop[0])
     return int(timm.get_pretrained_cfg(name).input_size[-1])
-
-
-def load_pretrained(model: nn.Module, path: Path) -> int:
-    """Load the tensors of a .safetensors or .pth file (without pickle) into `model`; a head of another size stays new.
-
-    Returns:
-        The number of tensors that were loaded.
-
-    Raises:
-        KitsolveError: no such file, or it does not fit the backbone.
-    """
-    if not path.is_file():
-        raise KitsolveError(
-            f"pretrained = {str(path)!r} is no file.", hint="give a .safetensors or .pth file, true or false."
-        )
-    given: dict[str, Tensor] = (
-        load_file(path) if path.suffix == ".safetensors" else torch.load(path, map_location="cpu", weights_only=True)
-    )
-    own, head = model.state_dict(keep_vars=True), find_head(model).state_dict(keep_vars=True)
-    fitting = {name: tensor for name, tensor in given.items() if name in own and own[name].shape == tensor.shape}
-    new = {id(tensor) for tensor in head.values()}
-    lacking = [name for name, tensor in own.items() if name not in fitting and id(tensor) not in new]
-    if lacking or not fitting:
-        raise KitsolveError(
-            f"{path} fits {len(fitting)} of the model's {len(own)} tensors; first without: {lacking[0]}.",
-            hint="give the weights of the same backbone and image size.",
-        )
-    model.load_state_dict(with_versions(fitting, model), strict=False)
-    tqdm.write(f"{len(fitting)} of {len(own)} tensors from {path}", file=sys.stderr)
-    return len(fitting)
 
 
 def load_init(model: nn.Module, run: Run, fold: int) -> None:
