@@ -10,7 +10,7 @@ import pandas as pd
 
 from kitsolve.config import Competition, LabelList, Train
 from kitsolve.data.groups import group_cells
-from kitsolve.data.labels import is_missing, mark_missing, unite_labels
+from kitsolve.data.labels import mark_missing, unite_labels
 from kitsolve.data.sample import open_sample, speaks_for
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.testset import Note
@@ -27,74 +27,80 @@ def clean_labels(rows: pd.DataFrame, competition: Competition, raw: Path, *, not
     """
     facts = competition.train
     rows = rows.assign(**{name: rows[name].str.strip() for name in facts.targets})
-    if competition.task == "multilabel" or len(facts.targets) > 1:
-        return _drop_missing(rows, competition, note=note) if not isinstance(facts.target, LabelList) else rows
-    if competition.task == "regression":
-        return _drop_missing(rows, competition, note=note)
-    if facts.missing != "class":
-        _ask_about_missing(rows, competition, raw)
-        rows = _drop_missing(rows, competition, note=note, kept=_known_labels(rows, competition, raw))
-    target = facts.targets[0]
-    changed, said = unite_labels(rows[target].unique().tolist())
-    if changed:
-        note(f"{target}: {said}")
-        rows = rows.assign(**{target: rows[target].replace(changed)})
-    return rows
-
-
-def _known_labels(rows: pd.DataFrame, competition: Competition, raw: Path) -> set[str]:
-    """Labels that look like missing values, but that the facts or the sample submission name."""
-    facts = competition.train
-    named = {facts.positive, facts.unknown, *(facts.order or ())}
-    marks = [label for label in rows[facts.targets[0]].unique() if label and is_missing(label)]
-    if not marks:
-        return set()
-    sample = open_sample(raw, competition)
-    return {label for label in marks if label in named or speaks_for(label, sample, competition)}
-
-
-def _ask_about_missing(rows: pd.DataFrame, competition: Competition, raw: Path) -> None:
-    facts = competition.train
-    if facts.missing is not None:
-        return
-    labels = rows[facts.targets[0]]
-    known = _known_labels(rows, competition, raw)
-    odd = labels[mark_missing(labels) & (labels != "") & ~labels.isin(known)]
-    if len(odd):
-        raise KitsolveError(
-            f"{len(odd)} of {len(rows)} train rows have a {labels.name} that reads as a missing value, first: id "
-            f"{rows[facts.id].loc[odd.index[0]]!r} with {odd.iloc[0]!r}.",
-            hint='add missing = "class" to [train] if that is a class, or missing = "drop" to leave these rows out.',
-        )
-
-
-def _drop_missing(
-    rows: pd.DataFrame, competition: Competition, *, note: Note, kept: set[str] | None = None
-) -> pd.DataFrame:
-    """The rows without those that have no label, where the facts say so."""
-    facts = competition.train
-    if facts.missing != "drop":
-        return rows
-    missing = pd.Series(False, index=rows.index)
-    for name in facts.targets:
-        missing |= mark_missing(rows[name]) & ~rows[name].isin(kept or ())
-    if missing.any():
+    missing = _find_missing(rows, competition, raw)
+    if facts.missing == "drop" and missing.any():
         first = rows[missing].iloc[0]
         note(
             f'{missing.sum()} of {len(rows)} train rows have no label and are left out, as missing = "drop" says; '
             f"first: id {first[facts.id]!r} with {first[facts.targets[0]]!r}."
         )
-    return rows[~missing].reset_index(drop=True)
+        rows = rows[~missing].reset_index(drop=True)
+    if competition.task == "regression" or not isinstance(facts.target, (str, LabelList)):
+        return rows  # numbers, which are refused by what reads them
+    if facts.missing is None:
+        _ask_about(rows[missing & (rows[facts.targets[0]] != "")], competition, count=len(rows))
+    return _unite_labels(rows, competition, note=note)
 
 
-def clean_features(rows: pd.DataFrame, features: Sequence[str], *, note: Note) -> pd.DataFrame:
+def _find_missing(rows: pd.DataFrame, competition: Competition, raw: Path) -> pd.Series:
+    """(rows,) whether there is no label, or one that reads so and that neither facts nor sample submission name."""
+    facts = competition.train
+    missing = pd.Series(False, index=rows.index)
+    for name in facts.targets:
+        missing |= mark_missing(rows[name])
+    if isinstance(facts.target, LabelList):
+        missing &= rows[facts.target.column] != ""  # no label is an answer there
+    if competition.task == "regression" or len(facts.targets) > 1 or not missing.any():
+        return missing
+    named, sample = {facts.positive, facts.unknown, *(facts.order or ())}, open_sample(raw, competition)
+    labels = rows[facts.targets[0]]
+    known = {label for label in labels[missing].unique() if label in named or speaks_for(label, sample, competition)}
+    return missing & ~labels.isin(known)
+
+
+def _ask_about(odd: pd.DataFrame, competition: Competition, *, count: int) -> None:
+    """Raise KitsolveError where there are rows whose label reads as a missing value."""
+    facts = competition.train
+    if len(odd):
+        target, first = facts.targets[0], odd.iloc[0]
+        raise KitsolveError(
+            f"{len(odd)} of {count} train rows have a {target} that reads as a missing value, first: id "
+            f"{first[facts.id]!r} with {first[target]!r}.",
+            hint='add missing = "class" to [train] if that is a class, or missing = "drop" to leave these rows out.',
+        )
+
+
+def _unite_labels(rows: pd.DataFrame, competition: Competition, *, note: Note) -> pd.DataFrame:
+    """The rows with one spelling for equal labels."""
+    target = competition.train.target
+    if isinstance(target, LabelList):
+        cells = rows[target.column].map({cell: _split(cell, target.separator) for cell in rows[target.column].unique()})
+        changed, said = unite_labels({label for labels in cells for label in labels})
+        united = cells.map(
+            lambda labels: target.separator.join(dict.fromkeys(changed.get(name, name) for name in labels))
+        )
+    else:
+        assert isinstance(target, str), "several columns hold numbers"
+        changed, said = unite_labels(rows[target].unique().tolist())
+        united = rows[target].map(lambda label: changed.get(label, label))
+    if not changed:
+        return rows
+    note(f"{united.name}: {said}")
+    return rows.assign(**{str(united.name): united.astype(str)})
+
+
+def _split(cell: str, separator: str) -> list[str]:
+    return [label.strip() for label in cell.split(separator) if label.strip()]
+
+
+def clean_features(rows: pd.DataFrame, features: Sequence[str], *, split: str, note: Note) -> pd.DataFrame:
     """The rows with empty cells in the place of words that stand for a missing value, in these columns."""
     for name in features:
         cells = rows[name].str.strip()
         missing = mark_missing(cells) & (cells != "")
         if missing.any():
             words = ", ".join(map(repr, cells[missing].unique()[:3]))
-            note(f"{name}: {missing.sum()} of {len(rows)} train rows have {words}, which counts as an empty cell.")
+            note(f"{name}: {missing.sum()} of {len(rows)} {split} rows have {words}, which counts as an empty cell.")
         rows = rows.assign(**{name: cells.mask(missing, "")})
     return rows
 

@@ -59,7 +59,7 @@ def make_train_table(raw: Path, competition: Competition, *, note: Note = lambda
     _check_names(rows, competition)
     offer_folds(rows, competition, note=note)
     rows = clean_labels(rows, competition, raw, note=note)
-    rows = clean_features(rows, facts.features, note=note)
+    rows = clean_features(rows, facts.features, split="train", note=note)
     _check_rows(rows, competition)
     with translated(f"correct train.image in the competition.toml of {competition.slug}."):
         paths = resolve_images(raw, image_paths(rows, facts.image))
@@ -176,6 +176,7 @@ def make_test_table(raw: Path, competition: Competition, *, note: Note = lambda 
             f"the test rows have no column {lacking[0]!r}: a model that takes it would know what it cannot know.",
             hint=f"remove it from train.features of {competition.slug}, or name the file that has it in test.rows.",
         )
+    rows = clean_features(rows, competition.train.features, split="test", note=note)
     table = pd.DataFrame({"image_id": sample.iloc[:, 0], "path": paths})
     further = rows.iloc[:, 1:] if split.files else rows.iloc[:, :0]
     return pd.concat([table, further.drop(columns=["image_id", "path", split.id], errors="ignore")], axis=1)

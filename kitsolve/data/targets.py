@@ -155,7 +155,7 @@ def _encode_values(train: pd.DataFrame, competition: Competition) -> Targets:
         raise KitsolveError(
             f"{len(odd)} of {len(values)} rows have no {column} within {low:g} and {high:g}, first: id "
             f"{train.image_id.iloc[odd[0]]!r} with {train[column].iloc[odd[0]]!r}.",
-            hint="correct train.range or train.target.",
+            hint='correct train.range or train.target; missing = "drop" in [train] leaves out rows without a value.',
         )
     scale = (low, high - low) if bounds else (float(values.mean()), float(values.std()) or 1.0)
     return Targets("regression", (column,), values, scale, (low, high) if bounds else None)

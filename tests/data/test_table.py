@@ -1,6 +1,6 @@
 import pytest
 
-from kitsolve.config import Competition, read_competition
+from kitsolve.config import Competition, check_facts, read_competition
 from kitsolve.data.features import fit_features
 from kitsolve.data.splits import find_groups, split_rows
 from kitsolve.data.table import make_test_table, make_train_table
@@ -139,6 +139,27 @@ def test_marks_of_a_missing_value_are_empty_in_features_and_no_group(raw, compet
         "age: 1 of 4 train rows have '?', which counts as an empty cell.",
         "who: 2 of 4 train rows have 'NA': each is a group of its own.",
     ]
+
+
+def test_labels_in_one_cell_are_united_and_asked_about_like_others(raw, competition):
+    (raw / "train.csv").write_text("image_id,shade\na,1 02\nb,1.0\nc,\nd,2 2.0\n")
+    label_list = {"column": "shade", "separator": " "}
+    changes = {"task": "multilabel", "metric": "f1_micro", "submission_kind": "label_list", "train_target": label_list}
+    facts, notices = change(competition, **changes), []
+    assert make_train_table(raw, facts, note=notices.append).shade.tolist() == ["1 2", "1", "", "2"]
+    assert len(notices) == 1
+    (raw / "train.csv").write_text("image_id,shade\na,x y\nb,None\nc,\n")
+    with pytest.raises(KitsolveError, match="1 of 3 train rows have a shade that reads as a missing value"):
+        make_train_table(raw, facts)
+    assert make_train_table(raw, change(facts, train_missing="drop")).shade.tolist() == ["x y", ""]
+
+
+def test_rows_without_a_value_can_be_left_out_of_a_regression(raw, competition):
+    (raw / "train.csv").write_text("image_id,shade\na,1\nb,NA\nc,\nd,2.5\n")
+    facts = change(competition, task="regression", metric="rmse", submission_kind="value", train_missing="drop")
+    assert make_train_table(raw, facts).shade.tolist() == ["1", "2.5"]
+    with pytest.raises(KitsolveError, match="not for a regression"):
+        check_facts(facts.model_dump() | {"train": facts.train.model_dump() | {"missing": "class"}})
 
 
 def test_a_table_without_rows_is_refused(raw, competition):
