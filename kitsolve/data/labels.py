@@ -117,5 +117,8 @@ def _styles(known: dict[str, str]) -> list[Callable[[str], str]]:
         for_numbers(with_point),
         for_numbers(lambda number: number.zfill(digits)),
     ]
-    padded: list[Callable[[str], str]] = [lambda name, word=word: f"{before}{word(name)}{after}" for word in words]
-    return words + padded
+
+    def with_blanks(word: Callable[[str], str]) -> Callable[[str], str]:
+        return lambda name: f"{before}{word(name)}{after}"
+
+    return words + [with_blanks(word) for word in words]

@@ -148,9 +148,9 @@ def _parse(data: bytes, separator: str, width: int) -> pd.DataFrame | None:
 
 def table_bytes(table: pd.DataFrame) -> bytes:
     """A table as CSV in utf-8, which `read_table` and pandas read back whole."""
-    text = table.to_csv(index=False)
+    text = str(table.to_csv(index=False))
     if "\r" in text or table.shape[1] == 1:
         # csv quotes only what would end its own lines: for readers a lone carriage return does, too, and where there is
         # one column a cell of blanks is a line to be skipped.
-        text = table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC)
+        text = str(table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC))
     return text.encode()
