@@ -85,7 +85,7 @@ def find_own_metric(workspace: Workspace, competition: Competition) -> Metric:
     return Metric(OwnMetric(function, path), greater, wants)
 
 
-def describe_unused(workspace: Workspace, competition: Competition) -> list[str]:
+def describe_unused_functions(workspace: Workspace, competition: Competition) -> list[str]:
     """A sentence for each function of the competition's prepare.py that scores or submits, and that no fact names."""
     prepare = load_prepare(workspace, competition.slug)
     facts = {"metric": competition.metric, "submission": competition.submission.kind}

@@ -17,6 +17,7 @@ from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.image_files import describe_unused, find_unused_images
 from kitsolve.data.images import check_images, describe_check
+from kitsolve.data.leakage import find_leakage, tell_torn, write_findings
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
 from kitsolve.data.outputs import check_outputs
 from kitsolve.data.own_folds import write_folds
@@ -37,7 +38,7 @@ from kitsolve.data.targets import encode_targets
 from kitsolve.data.trial import try_metric
 from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError, own_code
-from kitsolve.hooks import describe_unused, find_competition_metric
+from kitsolve.hooks import describe_unused_functions, find_competition_metric
 from kitsolve.workspace import Workspace, write_bytes, write_csv, write_sealed
 
 
@@ -219,18 +220,20 @@ def _write_tables(
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
     paths = [*train.path, *test.path]
     check = check_images(raw, paths, slug=competition.slug, image=competition.image)
-    hashes = check.signatures.hashes[: len(train)] if competition.folds.duplicates == "group" else None
+    twins = find_twins(check.signatures[: len(train)])
     folds, report, choices, said = split_again(
         workspace, train, targets, competition, twins=twins, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices += said + try_metric(metric, targets, plain, folds) + describe_check(check, competition.image)
+    notices += said + try_metric(metric, targets, plain, folds) + describe_unused_functions(workspace, competition)
+    notices += describe_check(check, competition.image)
     unused = find_unused_images(raw, train.path, test_paths=test.path)
     notices += [describe_unused(unused)] if unused else []
     write_csv(tables / "train.csv", train)
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
     write_signatures(tables, paths, check.signatures)
+    write_findings(tables, train, find_leakage(train, test, competition, targets, twins=twins))
     fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices, check.bits)
     return fetched, report
 

@@ -100,7 +100,7 @@ def read_table(workspace: Workspace, slug: str, name: str) -> pd.DataFrame:
         raise KitsolveError(f"{path} was changed after `kitsolve fetch` wrote it.", hint)
     try:
         table = read_csv(path)
-    except (ValueError, OSError) as error:
+    except (KitsolveError, OSError) as error:
         raise KitsolveError(f"{path} is damaged: {error}.", hint) from error
     for problem in _odd_rows(table):
         raise KitsolveError(f"{path} {problem}.", hint)
@@ -133,7 +133,7 @@ def read_folds(workspace: Workspace, slug: str, image_ids: pd.Series) -> pd.Data
     hint = f"correct {path}, or run `kitsolve folds {slug}`: it writes it anew."
     try:
         table = read_csv(path)
-    except (ValueError, OSError) as error:
+    except (KitsolveError, OSError) as error:
         raise KitsolveError(f"{path} is damaged: {str(error).splitlines()[0]}.", hint) from error
     for problem in _odd_folds(table, image_ids):
         raise KitsolveError(f"{path}: {problem}.", hint)

@@ -32,8 +32,8 @@ class CvScore:
     Thresholds and the like are fitted for each fold on the rows of the others; `plain` is the pooled score without
     them. `oof_rows` of the `train_rows` are predicted out of fold; fewer where folds are missing. `last_epochs`: the
     pooled score of every fold's last epoch, which nobody has chosen, and `chosen_gain`: by how much `pooled` is better,
-    because each fold's epoch is chosen on the rows that are scored. None: not known, or nothing was chosen. `notices`:
-    why the CV may be better than the test score will be.
+    because each fold's epoch is chosen on the rows that are scored. None: not known, or nothing was chosen.
+    `notices`: why else the CV may be better than the test score will be.
     """
 
     metric: str
@@ -46,7 +46,7 @@ class CvScore:
     plain: float
     last_epochs: float | None = field(default=None, compare=False)
     chosen_gain: float | None = field(default=None, compare=False)
-    notices: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list, compare=False)
 
 
 def score_run(workspace: Workspace, run: Run) -> CvScore:

@@ -152,7 +152,7 @@ def _find_all(
     taken |= {test.id, sample.id, *([group.value] if group is not None and isinstance(group.value, str) else [])}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
     if sample.rows is None:
-        taken_paths = fill_table(train.image.value, train.rows)
+        taken_paths = fill_table(train.image.value, train.rows, layout)
         if found := find_test_set(layout, sources, train, taken_paths):
             sample, test = make_sample(found, form, train, sample)
             made = None if sample.paths else sample.rows
@@ -171,10 +171,10 @@ def _find_groups(
     taken: Collection[str | None],
 ) -> tuple[Guess | None, Guess | None]:
     """What belongs in one fold, a group and near-copies, from the rows with their images' paths."""
-    rows = train.rows.assign(path=fill_table(train.image.value, train.rows))
+    rows = train.rows.assign(path=fill_table(train.image.value, train.rows, layout))
     others = None
     if test.rows is not None:
-        others = test.rows.assign(path=fill_table(test.image.value, test.rows))
+        others = test.rows.assign(path=fill_table(test.image.value, test.rows, layout))
         others = others.rename(columns={str(test.rows.columns[0]): id_column} if id_column not in others else {})
     twins = find_lookalikes(rows.path.tolist(), layout, scratch)
     group = choose_group(rows, others, form, id_column=id_column, taken=taken, twins=twins)

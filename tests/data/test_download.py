@@ -33,7 +33,7 @@ def test_a_competition_is_downloaded_unpacked_and_its_archive_removed(shop):
     workspace, fake = shop
     done = fetch(workspace, "shades")
     assert (done.train_rows, done.test_rows) == (36, 7)
-    assert leftovers(workspace) == ["shades"]
+    assert leftovers(workspace) == [".shades.origin.json", "shades"]
     calls = len(fake.log)
     assert fetch(workspace, "shades") == done
     assert len(fake.log) == calls, "a second call asks nothing"
