@@ -62,14 +62,20 @@ def _draw_tiles(outcome: Outcome) -> Html:
 
 def _list_folds(outcome: Outcome) -> Html:
     run, cv = outcome.run, outcome.cv
-    rows = []
+    rows, takes = [], {}
     for fold, score in zip(np.unique(outcome.folds).tolist(), cv.folds, strict=True):
         done = read_json(run.fold(fold) / "fold.json")
-        count = int((outcome.folds == fold).sum())
-        rows.append([name_fold(fold), count, Fixed(score, 5), int(done["epoch"]) + 1, Fixed(done["seconds"] / 60, 1)])
-    rows.append(["all", cv.oof_rows, Fixed(cv.pooled, 5), None, None])
-    heads = ["fold", "rows", outcome.metric, "best epoch", "minutes"]
-    return element("div", element("h3", "Folds"), table(heads, rows, marked=len(rows) - 1))
+        takes |= dict.fromkeys(done.get("oof_takes", []))
+        count, then = int((outcome.folds == fold).sum()), done.get("epoch_score")
+        shown = [Fixed(score, 5), int(done["epoch"]) + 1, None if then is None else Fixed(then, 5)]
+        rows.append([name_fold(fold), count, *shown, Fixed(done["seconds"] / 60, 1)])
+    rows.append(["all", cv.oof_rows, Fixed(cv.pooled, 5), None, None, None])
+    heads = ["fold", "rows", outcome.metric, "best epoch", "its score then", "minutes"]
+    why = list(takes) + (["thresholds and the like of the other folds' rows"] if outcome.judge.fits else [])
+    said = (
+        [element("p", f"After an epoch one view is scored. The out-of-fold rows take {', '.join(why)}.")] if why else []
+    )
+    return element("div", element("h3", "Folds"), table(heads, rows, marked=len(rows) - 1), *said)
 
 
 def _list_facts(run: Run) -> Html:

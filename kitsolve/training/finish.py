@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
+from tqdm import tqdm
+
 from kitsolve.evaluation.runs import name_fold
 from kitsolve.training.checkpoint import TrainState, previous_path, save_best
 from kitsolve.training.distributed import share
 from kitsolve.training.job import FoldJob
+from kitsolve.training.oof_score import describe_fold, list_differences, read_epoch_score
 from kitsolve.training.soup import drop_ingredients
 from kitsolve.training.validation import LAST, write_fold_oof
 from kitsolve.workspace import write_json
@@ -35,9 +40,14 @@ def finish_fold(job: FoldJob, *, epoch: int, seconds: float) -> None:
     score = write_fold_oof(job)
     if not job.machine.leads:
         return
+    epoch_score = read_epoch_score(job, epoch)
+    line = describe_fold(job, epoch=epoch, epoch_score=epoch_score, score=score)
+    if line is not None:
+        tqdm.write(line, file=sys.stderr)
+    said = {"epoch_score": epoch_score, "oof_takes": list_differences(job)}
     write_json(
         job.folder / "fold.json",
-        {"fold": name_fold(job.data.fold), "score": score, "epoch": epoch, "seconds": round(seconds, 1)},
+        {"fold": name_fold(job.data.fold), "score": score, "epoch": epoch, "seconds": round(seconds, 1), **said},
     )
     for path in (previous_path(job.folder / "last.pt"), job.folder / LAST):
         path.unlink(missing_ok=True)
