@@ -2,4 +2,5 @@
 
 from kitsolve.cli import main
 
-main()
+if __name__ == "__main__":  # a loading process that is spawned imports this module, too
+    main()

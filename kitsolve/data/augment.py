@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,24 @@ def find_augmentation(workspace: Workspace, slug: str, augment: str, channels: i
     """
     if augment != "prepare:augmentation":
         return partial(build_augmentation, augment, channels=channels)
-    return partial(_build_own, require_prepare(workspace, slug, "augmentation"))
+    return OwnAugmentation(workspace, slug, require_prepare(workspace, slug, "augmentation"))
+
+
+@dataclass(frozen=True)
+class OwnAugmentation:
+    """The transforms of a prepare.py, for a (height, width) in px; a process that is spawned runs the file anew."""
+
+    workspace: Workspace
+    slug: str
+    function: Callable[[Any], Any]
+
+    def __call__(self, size: tuple[int, int]) -> A.Compose:
+        """See find_augmentation."""
+        return _build_own(self.function, size)
+
+    def __reduce__(self) -> tuple[Callable[..., MakeAugmentation], tuple[Workspace, str, str, int]]:
+        """What a prepare.py defines has no module that another process could import."""
+        return find_augmentation, (self.workspace, self.slug, "prepare:augmentation", 0)
 
 
 def _build_own(augmentation: Callable[[Any], Any], size: tuple[int, int]) -> A.Compose:

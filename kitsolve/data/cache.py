@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -83,6 +83,10 @@ class Cache:
     channels: int
     index: NDArray[np.int64]
     bytes: NDArray[np.uint8]
+
+    def __reduce__(self) -> tuple[Callable[..., Cache], tuple[Path, str, int]]:
+        """A process that is spawned opens the files itself: pickled, it would get all pixels."""
+        return _open_stored, (self.folder, self.format, self.channels)
 
     def read(self, row: int) -> np.ndarray:
         """The scaled image of a row, (height, width, channels) uint8, not to be written to."""
@@ -163,8 +167,12 @@ def open_cache(workspace: Workspace, slug: str, format: str, images: ScaledImage
             write_json(marker, {"source": source, "images": len(images.paths), "bytes": size})
             text = f"cache: {len(images.paths):,} images of {height} x {width} px, {size / 1e6:,.1f} MB in {folder}"
             tqdm.write(text, file=sys.stderr)
+    return _open_stored(folder, format, prep.channels)
+
+
+def _open_stored(folder: Path, format: str, channels: int) -> Cache:  # noqa: A002
     stored = np.memmap(folder / "images.bin", dtype=np.uint8, mode="r")
-    return Cache(folder, format, prep.channels, np.load(folder / "index.npy"), stored)
+    return Cache(folder, format, channels, np.load(folder / "index.npy"), stored)
 
 
 def _fingerprint(images: ScaledImages) -> str:

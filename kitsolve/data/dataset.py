@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
+from tqdm import tqdm
 
 from kitsolve.data.augment import MakeAugmentation
 from kitsolve.data.cache import ScaledImages
+from kitsolve.data.shared_memory import REPAIR, free_shared_memory, is_exhausted, plan_loading
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.images import place_image
 
@@ -75,6 +80,22 @@ class TrainImages(Dataset[tuple[torch.Tensor, ...]]):
         self.beside = [torch.tensor(array) for array in (targets, features) if array is not None]
         self.augmentations = {size: look.augmentation(size) for size in set(look.sizes)}
         self.at = torch.empty((0, 2), dtype=torch.long)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the transforms, for a process that is spawned: those of a prepare.py cannot be pickled."""
+        return {name: value for name, value in vars(self).items() if name != "augmentations"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Make the transforms anew."""
+        vars(self).update(state)
+        self.augmentations = {size: self.look.augmentation(size) for size in set(self.look.sizes)}
+
+    @property
+    def bytes_per_row(self) -> int:
+        """Bytes of a row in a batch, at the largest size of the training."""
+        pixels = max(height * width for height, width in self.look.sizes)
+        numbers = sum(array.element_size() * array[0].numel() for array in self.beside)
+        return pixels * self.images.preprocessing.channels + numbers
 
     def read(self, row: int, epoch: int, rng: np.random.Generator) -> np.ndarray:
         """The image at the size of an epoch, (height, width, channels) uint8, for the caller to change.
@@ -165,29 +186,40 @@ class BatchSchedule(Sampler[list[Key]]):
 
 
 def load_batches(
-    images: TrainImages, schedule: BatchSchedule, *, workers: int, pin_memory: bool, hint: str
+    images: TrainImages,
+    schedule: BatchSchedule,
+    *,
+    workers: int,
+    pin_memory: bool,
+    hint: str,
+    start_method: str | None = None,
 ) -> Iterator[list[torch.Tensor]]:
     """All batches of all epochs: workers start once and read ahead while an epoch is validated.
 
     Batches are (images, height, width, channels) uint8, targets, and further numbers where there are any; the number
-    of workers changes nothing in them.
+    of workers, and how they are started, change nothing in them. There are fewer where shared memory is short.
+
+    Args:
+        start_method: "fork", "spawn" or "forkserver"; by default the system's way.
 
     Raises:
-        KitsolveError: an image cannot be read (with `hint`), or a worker died or hangs; names the image.
+        KitsolveError: an image cannot be read (with `hint`), or a worker died or hangs; names the image. There is no
+            shared memory for a batch.
     """
     cv2.setNumThreads(0)  # the workers are the parallelism; cv2's own threads can deadlock after a fork
-    images.at = torch.full((workers, 2), -1).share_memory_()  # type: ignore[no-untyped-call]
-    loader = DataLoader(
-        images,
-        batch_sampler=schedule,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        worker_init_fn=_start_worker,
-        prefetch_factor=4 if workers else None,
-        timeout=PATIENCE_S if workers else 0,
-    )
+    workers, ahead = _plan_workers(images, schedule, workers)
     try:
-        yield from loader
+        images.at = torch.full((workers, 2), -1).share_memory_()  # type: ignore[no-untyped-call]
+        yield from DataLoader(
+            images,
+            batch_sampler=schedule,
+            num_workers=workers,
+            pin_memory=pin_memory,
+            worker_init_fn=_start_worker,
+            prefetch_factor=ahead if workers else None,
+            multiprocessing_context=start_method if workers else None,
+            timeout=PATIENCE_S if workers else 0,
+        )
     except ValueError as error:  # of a worker: its whole traceback as text, the error in the last line
         raise KitsolveError(str(error).strip().splitlines()[-1].removeprefix("ValueError: "), hint) from error
     except RuntimeError as error:
@@ -197,15 +229,29 @@ def load_batches(
         raise found from error
 
 
+def _plan_workers(images: TrainImages, schedule: BatchSchedule, workers: int) -> tuple[int, int]:
+    """Workers, and batches that each reads ahead, as shared memory allows; says where it is short."""
+    processes = schedule.part[1]
+    batch_bytes = math.ceil(schedule.batch_size / processes) * images.bytes_per_row
+    count, ahead = plan_loading(batch_bytes, workers, free=free_shared_memory() / processes)
+    if count < workers:
+        said = f"note: shared memory suffices for {count} of {workers} loading processes; {REPAIR}."
+        tqdm.write(said, file=sys.stderr)
+    return count, ahead
+
+
 def _find_lost_worker(message: str, images: TrainImages) -> KitsolveError | None:
     """What torch says of a worker that is gone or does not answer, with the image that it was at."""
     gone = re.search(r"DataLoader worker \(pid(?:\(s\))? ([\d, ]+)\) (.*)", message)
     if gone is None and "timed out" not in message:
-        return None
+        exhausted = KitsolveError("the loading processes ran out of shared memory.", hint=f"{REPAIR}.")
+        return exhausted if len(images.at) and is_exhausted(message) else None
     numbers = {int(number) for number in re.findall(r"\d+", gone[1])} if gone else set()
     rows = [row for number, row in images.at.tolist() if row >= 0 and (not gone or number in numbers)]
     at = ", ".join(os.fsdecode(images.images.paths[row]) for row in rows) or "an unknown image"
     what = f"a loading process {gone[2].strip().rstrip('.')}" if gone else f"no batch came for {PATIENCE_S} s"
+    if is_exhausted(message):
+        return KitsolveError(f"{what}; it was at {at}.", hint=f"{REPAIR}. The same command goes on.")
     return KitsolveError(
         f"{what}; it was at {at}.",
         "look at that image and at the free memory; --workers 0 loads in the main process. The same command goes on.",

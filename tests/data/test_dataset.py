@@ -1,4 +1,5 @@
 import os
+import pickle
 import signal
 import time
 from dataclasses import replace
@@ -11,13 +12,23 @@ import torch
 from conftest import write_image
 from torch.utils.data import get_worker_info
 
-from kitsolve.data.augment import build_augmentation
+from kitsolve.data.augment import build_augmentation, find_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths, open_cache
 from kitsolve.data.dataset import BatchSchedule, Look, TrainImages, derive_seed, load_batches
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Preprocessing
 from kitsolve.workspace import Workspace
 
+OWN_AUGMENTATION = """
+import albumentations as A
+
+class Invert(A.ImageOnlyTransform):
+    def apply(self, img, **params):
+        return 255 - img
+
+def augmentation(image_size):
+    return [A.HorizontalFlip(p=0.5), Invert(p=0.5)]
+"""
 PREP = Preprocessing(image_size=(16, 16), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bilinear")
 LOOK = Look(partial(build_augmentation, "medium"), ((16, 16),), epochs=8)
 
@@ -48,6 +59,57 @@ def test_batches_are_the_same_for_any_number_of_workers(images):
     alone = load(images, workers=0)
     assert equal(alone, load(images, workers=1))
     assert equal(alone, load(images, workers=2))
+
+
+def test_a_pickled_dataset_gives_the_same_samples_without_its_pixels(images, tmp_path):
+    cache = open_cache(Workspace(tmp_path), "x", "raw", images.images, hint="")
+    cached = TrainImages(replace(images.images, cache=cache), np.arange(10) % 3, look=LOOK, seed=7)
+    packed = pickle.dumps(cached)
+    assert len(packed) < (cache.folder / "images.bin").stat().st_size
+    again = pickle.loads(packed)
+    assert equal([cached[key] for key in [(0, 1), (3, 9)]], [again[key] for key in [(0, 1), (3, 9)]])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["spawn", "forkserver"])
+def test_batches_are_the_same_however_the_workers_are_started(tmp_path, images, how):
+    folder = tmp_path / "competitions" / "x"
+    folder.mkdir(parents=True)
+    (folder / "competition.toml").touch()
+    (folder / "prepare.py").write_text(OWN_AUGMENTATION)
+    augmentation = find_augmentation(Workspace(tmp_path), "x", "prepare:augmentation", 3)
+    own = TrainImages(images.images, np.arange(10) % 3, look=replace(LOOK, augmentation=augmentation), seed=7)
+    spawned = load_batches(own, schedule(), workers=2, pin_memory=False, hint="", start_method=how)
+    assert equal(load(own, workers=0), [(batch.clone(), targets.clone()) for batch, targets in spawned])
+
+
+def test_workers_that_shared_memory_has_no_room_for_are_left_out_and_that_is_said(images, monkeypatch, capsys):
+    alone = load(images, workers=0)
+    batch = 4 * images.bytes_per_row
+    monkeypatch.setattr("kitsolve.data.dataset.free_shared_memory", lambda: 3.5 * batch)
+    assert equal(alone, load(images, workers=2))
+    assert "1 of 2 loading processes" in capsys.readouterr().err
+    monkeypatch.setattr("kitsolve.data.dataset.free_shared_memory", lambda: 2 * batch)
+    with pytest.raises(KitsolveError, match="/dev/shm has 0 MB"):
+        load(images, workers=2)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "DataLoader worker (pid 7) is killed by signal: Bus error. It is possible that dataloader's workers are out of",
+        "Caught RuntimeError in DataLoader worker process 0.\nunable to write to file </torch_7_1_0>: No space left",
+    ],
+)
+def test_shared_memory_that_runs_out_is_named_with_its_repair(images, monkeypatch, message):
+    def fail(*_, **__):
+        raise RuntimeError(message)
+
+    monkeypatch.setattr("kitsolve.data.dataset.DataLoader", fail)
+    with pytest.raises(KitsolveError) as caught:
+        load(images, workers=1)
+    assert "--shm-size" in caught.value.hint
+    assert "--workers 0" in caught.value.hint
 
 
 def test_batches_go_on_exactly_where_a_training_stopped(images):
