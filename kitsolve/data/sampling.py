@@ -55,15 +55,15 @@ def find_strata(targets: NDArray[Any]) -> Rows:
     rows; a set without a label has a number of its own.
     """
     if targets.ndim == 2 and np.issubdtype(targets.dtype, np.floating):
-        return targets.argmax(axis=1)
+        return np.asarray(targets.argmax(axis=1))
     if targets.ndim == 2:
         counts = np.append(np.count_nonzero(targets, axis=0), len(targets) + 1)
         rarest = np.argsort(counts, kind="stable")
         has = np.column_stack([targets.astype(bool), np.ones(len(targets), dtype=bool)])
-        return rarest[has[:, rarest].argmax(axis=1)]
+        return np.asarray(rarest[has[:, rarest].argmax(axis=1)])
     if np.issubdtype(targets.dtype, np.floating):
         ranks = np.searchsorted(np.sort(targets), targets, side="left")
-        return ranks * BANDS // max(1, len(targets))
+        return np.asarray(ranks * BANDS // max(1, len(targets)))
     return targets.astype(np.int64)
 
 

@@ -127,6 +127,11 @@ class FoldJob:
         """The images as files."""
         return ScaledImages(self.data.paths, self.preprocessing)
 
+    @property
+    def least_rows(self) -> int:
+        """The fewest rows that go through the model at once: arcface's head normalises over them."""
+        return 2 if self.recipe.loss == "arcface" else 1
+
     @cached_property
     def loss(self) -> LossChoices:
         """What the training minimises."""

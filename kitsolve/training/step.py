@@ -54,20 +54,27 @@ def accumulate_gradient(job: FoldJob, state: TrainState, batch: Sequence[Tensor]
         try:
             return add_parts(job, state, batch)
         except torch.OutOfMemoryError:
-            size = -(-len(batch[0]) // state.parts)
+            rows, count = len(batch[0]), count_parts(job, state, len(batch[0]))
+            size = -(-rows // count)
             if job.machine.world > 1:  # the others wait for this one's gradients
                 raise KitsolveError(
                     f"the memory of {job.machine.device} does not hold {size} images.",
                     hint=f"--set accumulate={2 * state.parts}, or lower batch_size.",
                 ) from None
-            if size == 1:
+            if count == count_parts(job, state, rows, wanted=rows):
+                least = "one image" if size == 1 else f"{size} images"
                 raise KitsolveError(
-                    f"the memory of {job.machine.device} does not hold one image of {job.recipe.image_size} px.",
+                    f"the memory of {job.machine.device} does not hold {least} of {job.recipe.image_size} px.",
                     hint="lower image_size, set grad_checkpointing = true, or take a smaller backbone.",
                 ) from None
         state.parts *= 2
         torch.cuda.empty_cache()
         tqdm.write(f"out of memory with {size} images at once; going on with {-(-size // 2)}", file=sys.stderr)
+
+
+def count_parts(job: FoldJob, state: TrainState, rows: int, *, wanted: int | None = None) -> int:
+    """In how many parts a batch goes through the model: as many as `wanted`, by default the state's, if its rows do."""
+    return max(1, min(wanted or state.parts, rows // job.least_rows))
 
 
 def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tensor:
@@ -79,8 +86,8 @@ def add_parts(job: FoldJob, state: TrainState, batch: Sequence[Tensor]) -> Tenso
     machine, loss = job.machine, torch.zeros((), device=job.machine.device)
     prepared = prepare_batch(job, state, batch)
     whole = add_over_processes(weigh_targets(job, prepared[1]), machine)
-    size = -(-len(batch[0]) // state.parts)
-    parts = list(zip(*(torch.split(tensor, size) for tensor in prepared), strict=True))
+    count = count_parts(job, state, len(batch[0]))
+    parts = list(zip(*(torch.tensor_split(tensor, count) for tensor in prepared), strict=True))
     for number, (inputs, targets, *beside) in enumerate(parts, start=1):
         with unsynced(state.runner, last=number == len(parts)):
             with autocast(machine.device, job.dtype):

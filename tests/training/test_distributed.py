@@ -20,7 +20,7 @@ from kitsolve.training.job import choose_machine
 ALONE = Machine(torch.device("cpu"), workers=0)
 CHOICES = (
     "backbone=timm/test_vit", "precision=float32", "mixup=0.4", "cutmix=1.0", "accumulate=2", "ema_decay=0.5",
-    "epochs=2", "sampler=balanced",
+    "epochs=2", "sampler=balanced", "class_weights=balanced", "label_smoothing=0.1",
 )  # fmt: skip
 
 

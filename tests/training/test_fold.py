@@ -285,6 +285,12 @@ def test_out_of_memory_halves_the_parts_and_changes_no_result(fetched, monkeypat
         torch.testing.assert_close(little[key], tensor, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("accumulate", [3, 8])
+def test_no_part_of_an_arcface_batch_is_a_single_row(fetched, accumulate):
+    """Its head normalises over the rows of a part; of one row there is nothing to normalise."""
+    train(fetched, "loss=arcface", "epochs=1", f"accumulate={accumulate}")
+
+
 def test_when_not_even_one_image_fits_it_says_what_to_do(fetched, monkeypatch):
     def never(*_):
         raise torch.OutOfMemoryError

@@ -105,6 +105,7 @@ def gradient(case, *, parts, rank=0, world=1, wrap=lambda model: model):
         seed=case.seed,
         epochs=1,
         dtype=torch.float32,
+        least_rows=1,
         preprocessing=Preprocessing((SIZE, SIZE), (0.5,) * 3, (0.25,) * 3, "bilinear", "squash"),
         data=SimpleNamespace(targets=SimpleNamespace(output_names=tuple("abcdef")[: case.outputs])),
         loss=LossChoices(case.activation, case.kind, case.smoothing, weights, margin=0.3),
