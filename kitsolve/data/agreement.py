@@ -173,11 +173,11 @@ def _sum_groups(
     groups: NDArray[np.int64], labels: sparse.csr_array
 ) -> tuple[NDArray[np.int64], sparse.csr_array, NDArray[np.float64]]:
     """Of each group its rows, the sum of their labels, and the sum of their squared lengths."""
-    sizes = np.bincount(groups)
+    sizes = np.bincount(groups).astype(np.int64)
     ones, rows = np.ones(len(groups)), np.arange(len(groups))
     sums = sparse.csr_array((ones, (groups, rows)), shape=(len(sizes), len(groups))) @ labels
     lengths = np.asarray(labels.multiply(labels).sum(axis=1)).ravel()
-    return sizes, sums, np.bincount(groups, weights=lengths, minlength=len(sizes))
+    return sizes, sums, np.bincount(groups, weights=lengths, minlength=len(sizes)).astype(np.float64)
 
 
 def _mean_within(grouped: NDArray[np.int64], sizes: NDArray[np.int64], labels: sparse.csr_array) -> float:

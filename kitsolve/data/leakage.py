@@ -21,7 +21,8 @@ FILE, GROUPS = "leakage.json", "leakage.csv"
 DUPLICATES = "duplicates"
 MIN_TWINS, MIN_TWIN_SHARE = 10, 0.01
 """Near-copies are worth a word from so many images, and so large a share of them, on."""
-MIN_TORN = 0.02
+MIN_TORN, MIN_TORN_SHARE = 10, 0.01
+"""As many rows in groups that lie in several folds."""
 MOSTLY = 0.9
 
 
@@ -112,23 +113,22 @@ def describe_twins(twins: NDArray[np.int64]) -> Finding | None:
     copies = int(sizes[sizes > 1].sum())
     if copies < max(MIN_TWINS, MIN_TWIN_SHARE * len(twins)):
         return None
-    reason = f"{copies:,} of {len(twins):,} train images are near-copies of another one"
+    reason = f"{copies:,} of the train images are near-copies of another one"
     codes = np.where(sizes[twins] > 1, twins, -1)
     return Finding(DUPLICATES, "images that look the same", reason, 'folds.duplicates = "group"', codes)
 
 
 def _are_within(fine: NDArray[np.int64], coarse: NDArray[np.int64]) -> bool:
     """Whether nearly all rows of a fine group lie in one coarse group with the others of it."""
-    return torn_share(fine, np.where(coarse >= 0, coarse, coarse.max() + 1 + np.arange(len(coarse)))) < 1 - MOSTLY
+    alone = np.where(coarse >= 0, coarse, coarse.max() + 1 + np.arange(len(coarse)))
+    return count_torn(fine, alone) < (1 - MOSTLY) * (fine >= 0).sum()
 
 
-def torn_share(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> float:
-    """The share of the rows, of those that share their group, whose group lies in several folds."""
+def count_torn(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
+    """How many rows are in a group that lies in several folds."""
     table = pd.DataFrame({"group": codes, "fold": folds})[codes >= 0]
     found = table.groupby("group").fold.agg(["size", "nunique"])
-    found = found[found["size"] > 1]
-    rows = found["size"].sum()
-    return float(found["size"][found["nunique"] > 1].sum() / rows) if rows else 0.0
+    return int(found["size"][found["nunique"] > 1].sum())
 
 
 def write_findings(tables: Path, train: pd.DataFrame, findings: Sequence[Finding]) -> None:
@@ -158,12 +158,12 @@ def tell_torn(tables: Path, folds: pd.Series, competition: Competition, *, short
     """
     findings, ids = read_findings(tables)
     places = ids.get_indexer(folds.index)
-    told = []
+    known, told = places >= 0, []
     for finding in findings:
-        known = places >= 0
-        torn = torn_share(finding.codes[places[known]], folds.to_numpy()[known])
-        if torn >= MIN_TORN and _is_news(finding, competition):
-            told.append(_say_short(finding, competition.slug) if short else _say(finding))
+        torn = count_torn(finding.codes[places[known]], folds.to_numpy()[known])
+        least = max(MIN_TORN, MIN_TORN_SHARE * len(folds))
+        if torn >= least and _is_news(finding, competition):
+            told.append(_say_short(finding, competition.slug) if short else _say(finding, torn, len(folds)))
     return told
 
 
@@ -173,10 +173,10 @@ def _is_news(finding: Finding, competition: Competition) -> bool:
     return not grouped and finding.name not in competition.folds.ignore
 
 
-def _say(finding: Finding) -> str:
+def _say(finding: Finding, torn: int, rows: int) -> str:
     return (
-        f"{finding.rows} lie in different folds: the CV will be too high where the test set has other ones "
-        f'({finding.reason}). Set {finding.fact}, or folds.ignore = ["{finding.name}"] if that is meant.'
+        f"{finding.rows} lie in different folds, {torn:,} of {rows:,}: the CV will be too high where the test set has "
+        f'other ones ({finding.reason}). Set {finding.fact}, or folds.ignore = ["{finding.name}"] if that is meant.'
     )
 
 

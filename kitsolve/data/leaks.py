@@ -302,4 +302,4 @@ def holds(coarse: NDArray[Any], fine: NDArray[Any]) -> bool:
     """Whether nearly each fine group lies in one coarse group."""
     filled = (coarse >= 0) & (fine >= 0)
     pairs = pd.DataFrame({"coarse": coarse[filled], "fine": fine[filled]}).drop_duplicates()
-    return len(pairs) <= 1.05 * pairs.fine.nunique()
+    return bool(len(pairs) <= 1.05 * pairs.fine.nunique())

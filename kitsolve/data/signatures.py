@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -65,8 +66,12 @@ def sign_image(image: np.ndarray) -> Signature:
 
 def write_signatures(tables: Path, paths: Sequence[str], signatures: Signatures) -> None:
     """Keep them beside the tables whose images they are of."""
-    parts = {"hashes": signatures.hashes, "thumbs": signatures.thumbs, "colours": signatures.colours}
-    write_whole(tables / FILE, lambda file: np.savez(file, paths=_digest(paths), **parts))
+
+    def write(file: BinaryIO) -> None:
+        parts = signatures.hashes, signatures.thumbs, signatures.colours
+        np.savez(file, paths=_digest(paths), hashes=parts[0], thumbs=parts[1], colours=parts[2])
+
+    write_whole(tables / FILE, write)
 
 
 def read_signatures(tables: Path, paths: Sequence[str]) -> Signatures | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsolve.data.leakage import MIN_TWIN_SHARE, MIN_TWINS
-from kitsolve.data.signatures import Signatures, sign_image
+from kitsolve.data.signatures import Signature, Signatures, sign_image
 from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.images import read_image
@@ -63,7 +63,7 @@ def _lie_in(twins: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
     """Whether nearly all near-copies of an image lie in its group."""
     known = (twins >= 0) & (group >= 0)
     pairs = np.unique(np.stack([twins[known], group[known]]), axis=1)
-    return pairs.shape[1] <= 1.05 * len(np.unique(twins[known]))
+    return bool(pairs.shape[1] <= 1.05 * len(np.unique(twins[known])))
 
 
 def _sample(paths: Sequence[str], layout: Layout) -> list[str]:
@@ -74,7 +74,7 @@ def _sample(paths: Sequence[str], layout: Layout) -> list[str]:
     return [known[place] for place in sorted(chosen.tolist())]
 
 
-def _iter_signatures(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, object]]:
+def _iter_signatures(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, Signature]]:
     """Each image's signature, until enough bytes are read; what cannot be read is left to `fetch`, which says so."""
     left = MAX_BYTES
     for path, place in _iter_places(paths, layout, scratch):
@@ -124,5 +124,5 @@ def _read_small(place: Path) -> np.ndarray:
     if suffix_of(place.name) in (".jpg", ".jpeg") and place.stat().st_size > LARGE_BYTES:
         image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
         if image is not None:
-            return image[..., ::-1].copy()
+            return np.ascontiguousarray(image[..., ::-1])
     return read_image(place, 3, background="white")
