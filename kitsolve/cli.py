@@ -219,7 +219,9 @@ def train(
     ] = "local",
     device: Device = "auto",
     workers: Workers = None,
-    force: Force = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train anew: the run of --run, or only its --fold with the same choices.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Train all folds of a recipe, or go on where it stopped; ends with the CV score."""
@@ -235,12 +237,14 @@ def train(
     workspace: Workspace = context.obj
     limit_s = parse_duration(time_limit)
     machine = choose_machine(device, workers)
-    wanted = Wanted(slug, recipe, tuple(overrides or ()), name)
+    if on_ray and time_limit:
+        raise KitsolveError("--ray takes no --time-limit.", hint="leave one of them out; --set epochs=N is for both.")
+    wanted = Wanted(slug, recipe, tuple(overrides or ()), name, tuple(parse_folds(fold)))
     started = share(lambda: open_run(workspace, wanted, force=force), machine)
     if on_ray:
-        cv = train_on_ray(workspace, started, parse_folds(fold), address=ray_address, workers=workers)
+        cv = train_on_ray(workspace, started, wanted.folds, address=ray_address, workers=workers, force=force)
     else:
-        cv = train_folds(workspace, started, parse_folds(fold), machine, time_limit_s=limit_s)
+        cv = train_folds(workspace, started, wanted.folds, machine, time_limit_s=limit_s, force=force)
     leave_group()
     if machine.leads:
         text = f"run         {started.name}\n{describe_cv(cv)}"
@@ -372,7 +376,7 @@ def blend(
 
     workspace: Workspace = context.obj
     report = find_blend(workspace, [find_run(workspace, slug, name) for name in names], method=method)
-    write_blend(workspace, slug, report.chosen)
+    write_blend(workspace, slug, report.chosen, method=method)
     _print(asdict(report), f"{describe_blend(report)}\nnext        kitsolve export {slug} {' '.join(names)}", as_json)
 
 

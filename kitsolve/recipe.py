@@ -141,6 +141,14 @@ def read_recipe(workspace: Workspace, slug: str, name: str, overrides: Sequence[
     )
 
 
+def change_recipe(recipe: Recipe, overrides: Sequence[str], *, source: str) -> Recipe:
+    """A recipe with the overrides ("lr=1e-3") applied; `source` names it where they do not fit."""
+    if not overrides:
+        return recipe
+    values = recipe.model_dump(mode="json") | _parse_overrides(overrides)
+    return validate(Recipe, values, source=f"{source} with --set {' '.join(overrides)}")
+
+
 def _recipe_layers(own: Path, name: str) -> list[dict[str, Any]]:
     """The recipe's own keys, then those of what it extends, to the end of the chain."""
     layers: list[dict[str, Any]] = []

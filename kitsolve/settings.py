@@ -37,6 +37,13 @@ def parse_duration(text: str | None) -> float:
     return float(3600 * hours + 60 * minutes + seconds)
 
 
+def format_duration(seconds: float) -> str:
+    """What `parse_duration` reads: "2h30m"."""
+    hours, rest = divmod(round(seconds), 3600)
+    parts = ((hours, "h"), (rest // 60, "m"), (rest % 60, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number) or "0s"
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file.
 

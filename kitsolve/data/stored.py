@@ -98,13 +98,17 @@ def read_table(workspace: Workspace, slug: str, name: str) -> pd.DataFrame:
         raise KitsolveError(f"{path} is missing.", hint)
     if recorded is not None and file_sha256(path) != recorded:
         raise KitsolveError(f"{path} was changed after `kitsolve fetch` wrote it.", hint)
-    try:
-        table = read_csv(path)
-    except (KitsolveError, OSError) as error:
-        raise KitsolveError(f"{path} is damaged: {error}.", hint) from error
+    table = _read_rows(path, hint)
     for problem in _odd_rows(table):
         raise KitsolveError(f"{path} {problem}.", hint)
     return table
+
+
+def _read_rows(path: Path, hint: str) -> pd.DataFrame:
+    try:
+        return read_csv(path)
+    except (KitsolveError, ValueError, OSError) as error:
+        raise KitsolveError(f"{path} is damaged: {str(error).splitlines()[0]}", hint) from error
 
 
 def _odd_rows(table: pd.DataFrame) -> list[str]:
@@ -131,10 +135,7 @@ def read_folds(workspace: Workspace, slug: str, image_ids: pd.Series) -> pd.Data
     """
     path = workspace.tables(slug) / "folds.csv"
     hint = f"correct {path}, or run `kitsolve folds {slug}`: it writes it anew."
-    try:
-        table = read_csv(path)
-    except (KitsolveError, OSError) as error:
-        raise KitsolveError(f"{path} is damaged: {str(error).splitlines()[0]}.", hint) from error
+    table = _read_rows(path, hint)
     for problem in _odd_folds(table, image_ids):
         raise KitsolveError(f"{path}: {problem}.", hint)
     return table[["image_id", "fold"]].astype({"fold": int})

@@ -7,6 +7,7 @@ rows of the others. The score of the latter, which no row has helped to make, is
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import reduce
@@ -16,18 +17,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
+from tqdm import tqdm
 
 from kitsolve.data.sampling import deal_rows, sample_rows
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder, join_rows
 from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows, read_oof
+from kitsolve.evaluation.run_tables import check_tables
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import read_subject
 from kitsolve.inference.bundle import Blend, parse
 from kitsolve.inference.combine import combine
 from kitsolve.metrics import Metric
-from kitsolve.workspace import Workspace, read_json, write_json
+from kitsolve.provenance import list_changes
+from kitsolve.workspace import Workspace, digest, read_json, write_sealed
 
 METHODS = ("mean", "weighted", "geometric", "rank")
 ORDER_METRICS = ("roc_auc", "mean_column_auc", "weighted_auc", "average_precision")
@@ -97,20 +101,44 @@ def find_blend(workspace: Workspace, runs: list[Run], *, method: str = "auto") -
         return rate_blends(pool, method=method)
 
 
-def write_blend(workspace: Workspace, slug: str, blend: Blend) -> Path:
-    """Keep what `kitsolve export` of these runs takes."""
+def write_blend(workspace: Workspace, slug: str, blend: Blend, *, method: str = "auto") -> Path:
+    """Keep what `kitsolve export` of these runs takes, the method that was asked for, and what it was fitted to."""
     path = _path(workspace, slug, blend.runs)
-    write_json(path, asdict(blend))
+    made_from = hash_oofs(workspace, slug, blend.runs)
+    write_sealed(path, asdict(blend) | {"asked": method, "made_from": made_from})
     return path
 
 
+def hash_oofs(workspace: Workspace, slug: str, names: Sequence[str]) -> dict[str, str]:
+    """For each run the sha256 of its finished folds, which changes with every training of one."""
+    folder = workspace.runs(slug)
+    return {name: digest(*sorted((folder / name).glob("fold_[0-9]*/fold.json"))) for name in names}
+
+
 def read_blend(workspace: Workspace, slug: str, runs: Sequence[Run]) -> Blend:
-    """What `kitsolve blend` has chosen for these runs, in any order and without those of no weight; else their mean."""
+    """What `kitsolve blend` has chosen for these runs, in any order and without those of no weight; else their mean.
+
+    Where a run was trained since, it is fitted again, by the same method, and said so.
+
+    Raises:
+        KitsolveError: the file is damaged, or the runs cannot be blended any more.
+    """
     names = tuple(run.name for run in runs)
     path = _path(workspace, slug, names)
     if not path.is_file():
         return Blend(names, "mean", (1 / len(names),) * len(names))
-    known: Blend = parse(Blend, read_json(path))
+    hint = f"run `kitsolve blend {slug} {' '.join(names)}` again, or remove {path}: then export takes the mean."
+    values = read_json(path, hint=hint)
+    asked, made_from = values.pop("asked", None), values.pop("made_from", {})
+    with translated(hint):
+        known: Blend = parse(Blend, values)
+    changed = list_changes(made_from, hash_oofs(workspace, slug, names))
+    if changed:
+        known = find_blend(workspace, list(runs), method=asked or known.method).chosen
+        write_blend(workspace, slug, known, method=asked or known.method)
+        shares = ", ".join(f"{weight:.3g}" for weight in known.weights)
+        text = f"the blend of {' and '.join(known.runs)} was fitted before {', '.join(changed)} was trained"
+        tqdm.write(f"note: {text}: it is fitted again ({known.method}, {shares})", file=sys.stderr)
     weights = dict(zip(known.runs, known.weights, strict=True))
     return known.only([name for name in names if weights[name]])
 
@@ -127,6 +155,7 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
         raise KitsolveError(problem, hint="name another run; `kitsolve runs SLUG` lists them.")
     competition, slug = runs[0].competition, runs[0].competition.slug
     assert all(run.competition.slug == slug for run in runs), f"{names} are not all of {slug}"
+    check_tables(workspace, *runs)
     subject = read_subject(workspace, competition)
     for run in runs:
         check_classes(run, subject.targets.names)

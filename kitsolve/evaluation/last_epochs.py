@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from kitsolve.evaluation.fold_files import HISTORY, check_fold_file, read_fold
 from kitsolve.evaluation.runs import Run
-from kitsolve.workspace import read_json
 
 LAST_OOF = "oof_last.csv"
 """What a fold's last epoch predicts out of fold, where another one was chosen."""
@@ -24,8 +24,8 @@ def find_last_oof(run: Run, fold: int) -> Path | None:
     folder = run.fold(fold)
     if (folder / LAST_OOF).is_file():
         return folder / LAST_OOF
-    chosen = read_json(folder / "fold.json").get("epoch")
-    history = folder / "history.csv"
-    if run.recipe.soup > 1 or chosen is None or not history.is_file():
+    chosen = read_fold(run, fold).get("epoch")
+    if run.recipe.soup > 1 or chosen is None or not (folder / HISTORY).is_file():
         return None
+    history = check_fold_file(run, fold, HISTORY)
     return folder / "oof.csv" if chosen == pd.read_csv(history).epoch.max() else None

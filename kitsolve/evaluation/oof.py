@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array, vstack
 
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.fold_files import OOF, check_fold_file, retrain_hint
 from kitsolve.evaluation.runs import Run
 from kitsolve.inference.bundle import Decoder
 from kitsolve.inference.decode import decode
@@ -98,13 +99,14 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...], *, places: M
         places: fold -> the file that holds its outputs; None: oof.csv in the folder of each.
 
     Raises:
-        KitsolveError: no fold is done.
+        KitsolveError: no fold is done, or an oof.csv is not what the training left.
     """
     parts = []
     for fold in sorted(train.fold.unique().tolist()):
         if run.fold_is_done(fold):
             ids = pd.Index(train.image_id[train.fold == fold])
-            _, outputs = read_outputs(places[fold] if places else run.fold(fold) / "oof.csv", names, ids)
+            path = check_fold_file(run, fold, places[fold].name if places else OOF)
+            _, outputs = read_outputs(path, names, ids, hint=retrain_hint(run, fold))
             parts.append(Oof(ids, np.full(len(ids), fold, dtype=np.int64), outputs))
     if not parts:
         slug = run.competition.slug
@@ -115,17 +117,55 @@ def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...], *, places: M
     return Oof(ids, np.concatenate([part.folds for part in parts]), stack_parts([part.outputs for part in parts]))
 
 
-def read_outputs(path: Path, names: tuple[str, ...], ids: pd.Index | None = None) -> tuple[pd.Index, Outputs]:
-    """What `write_oof` wrote: the ids, in the order of `ids` where it is given, and (rows, outputs) by `names`."""
-    if len(names) > WIDE:
-        table = pd.read_csv(path, dtype={"image_id": str, "output": str, "prob": "float32"}, keep_default_na=False)
-        ids = pd.Index(table.image_id.unique()) if ids is None else ids
-        rows, columns = ids.get_indexer(table.image_id), pd.Index(names).get_indexer(table.output)
-        return ids, csr_array((table.prob.to_numpy(), (rows, columns)), shape=(len(ids), len(names)))
+def read_outputs(
+    path: Path, names: tuple[str, ...], ids: pd.Index | None = None, *, hint: str = "run the command that wrote it."
+) -> tuple[pd.Index, Outputs]:
+    """What `write_oof` wrote: the ids, in the order of `ids` where it is given, and (rows, outputs) by `names`.
+
+    Args:
+        hint: what repairs a damaged file.
+
+    Raises:
+        KitsolveError: it cannot be read, its rows are not those of `ids`, once each, or an output is no finite number.
+    """
+    read = _read_sparse if len(names) > WIDE else _read_dense
+    try:
+        own, outputs = read(path, names, ids)
+    except (ValueError, KeyError, AttributeError, OSError) as error:
+        raise KitsolveError(f"{path} is damaged: {str(error).splitlines()[0]}.", hint) from error
+    values = outputs.data if isinstance(outputs, csr_array) else outputs
+    if not np.isfinite(values).all():
+        raise KitsolveError(f"{path} is damaged: {int((~np.isfinite(values)).sum())} outputs are no numbers.", hint)
+    return own, outputs
+
+
+def _read_dense(path: Path, names: tuple[str, ...], ids: pd.Index | None) -> tuple[pd.Index, Outputs]:
     dtypes = {PROB + name: "float32" for name in names} | {"image_id": str}
     table = pd.read_csv(path, dtype=dtypes, keep_default_na=False).set_index("image_id")
-    ids = table.index if ids is None else ids
+    ids = _check_ids(table.index, ids)
     return ids, np.asarray(table.loc[ids, [PROB + name for name in names]])
+
+
+def _read_sparse(path: Path, names: tuple[str, ...], ids: pd.Index | None) -> tuple[pd.Index, Outputs]:
+    """A row may have no output that is large enough to be kept, and then no line."""
+    table = pd.read_csv(path, dtype={"image_id": str, "output": str, "prob": "float32"}, keep_default_na=False)
+    ids = pd.Index(table.image_id.unique()) if ids is None else ids
+    rows, columns = ids.get_indexer(table.image_id), pd.Index(names).get_indexer(table.output)
+    odd = table[(rows < 0) | (columns < 0) | table.duplicated(["image_id", "output"])]
+    if len(odd):
+        first = odd.iloc[0]
+        raise ValueError(f"{len(odd)} lines are doubled or of no row, first: {first.image_id!r}, {first.output!r}")
+    return ids, csr_array((table.prob.to_numpy(), (rows, columns)), shape=(len(ids), len(names)))
+
+
+def _check_ids(own: pd.Index, ids: pd.Index | None) -> pd.Index:
+    """The ids in the wanted order; raises ValueError where the file's rows are not these, once each."""
+    if own.has_duplicates:
+        raise ValueError(f"id {own[own.duplicated()][0]!r} stands twice")
+    odd = own.symmetric_difference(own if ids is None else ids)
+    if len(odd):
+        raise ValueError(f"{len(odd)} rows are missing or of no row of this fold, first: id {odd[0]!r}")
+    return own if ids is None else ids
 
 
 def stack_parts(parts: list[Outputs]) -> Outputs:

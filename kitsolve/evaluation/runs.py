@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 from tqdm import tqdm
 
-from kitsolve.config import Competition, read_fetched
+from kitsolve.config import Competition, read_competition, read_fetched
+from kitsolve.data.stored import require_fresh_tables
 from kitsolve.errors import KitsolveError, nearest
-from kitsolve.recipe import Recipe, read_recipe
-from kitsolve.workspace import Workspace, read_csv, read_json, write_bytes, write_json
+from kitsolve.provenance import Sources, list_changes
+from kitsolve.recipe import Recipe, change_recipe, read_recipe
+from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_bytes, write_sealed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +36,8 @@ class Run:
     """One training of all folds: its folder, what it was made from, and the facts and choices it was made with.
 
     `classes`: in the order of the model's outputs; None before the training, and of a version that did not keep them.
+    `made_from`: the sha256 of each table by name; None of an older version, which kept `tables_sha256` alone.
+    `replaces`: what is in the folder gives way when the training really starts.
     """
 
     folder: Path
@@ -43,6 +47,8 @@ class Run:
     recipe_name: str
     started: str
     classes: tuple[str, ...] | None = field(default=None, compare=False)
+    made_from: Sources | None = field(default=None, compare=False)
+    replaces: bool = field(default=False, compare=False)
 
     @property
     def settings(self) -> tuple[Competition, Recipe, str]:
@@ -91,47 +97,73 @@ def parse_folds(names: Sequence[str] | None) -> list[int]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a training is asked to be; `recipe_name` and `overrides` empty: the default recipe, or a named run's own."""
+    """What a training is asked to be; `recipe_name` None: that of the named run, else the default recipe.
+
+    `folds`: those to train; none: all.
+    """
 
     slug: str
     recipe_name: str | None = None
     overrides: tuple[str, ...] = ()
     run_name: str | None = None
+    folds: tuple[int, ...] = ()
 
 
 def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = False, force: bool = False) -> Run:
     """The run to go on with, else a new one, of which nothing is on disk before `record_run`.
 
     To go on with is the run of the wanted name, or the newest unfinished one of the same recipe, facts and tables
-    (`reuse_finished`: finished ones too; `force`: always a new one).
+    (`reuse_finished`: finished ones too). `force`: a new one, also in the place of the run of that name; but where only
+    some folds of a named run are wanted, the run itself: they are trained again, with the others' choices.
 
     Raises:
-        KitsolveError: the run of that name was made from other choices, facts or tables.
+        KitsolveError: the run of that name was made from other choices, facts or tables; or the tables are older than
+            the facts.
     """
     competition = read_fetched(workspace, wanted.slug)
-    if wanted.run_name and not re.fullmatch(r"\w[\w.-]*", wanted.run_name):
-        raise KitsolveError(
-            f"{wanted.run_name!r} is no name for a run.", hint="take letters, digits, dots, dashes and underscores."
-        )
-    named = workspace.runs(wanted.slug) / (wanted.run_name or "")
-    existing = read_run(named) if wanted.run_name and (named / "run.json").is_file() and not force else None
+    existing = _find_named(workspace, wanted, force=force)
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
+    require_fresh_tables(workspace, read_competition(workspace, wanted.slug))
     settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug, recipe))
-    if existing is not None:
+    if existing is not None and not (force and not wanted.folds):
         settings = (_as_started(settings[0], existing), *settings[1:])
         if existing.settings != settings:
-            raise KitsolveError(
-                f"run {existing.name} was started with another {_difference(existing, settings)}.",
-                hint="give the same settings, or another name with --run.",
-            )
+            raise _refuse_mixing(existing, _difference(workspace, existing, settings), one_fold=force)
         return existing
     if wanted.run_name is None and not force:
         for run in list_runs(workspace, wanted.slug):
             if run.settings == (_as_started(settings[0], run), *settings[1:]) and (reuse_finished or not run.finished):
                 return run
     now = datetime.now(UTC)
-    folder = workspace.runs(wanted.slug) / (wanted.run_name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}")
-    return Run(folder, competition, *settings[1:], recipe_name, started=now.isoformat(timespec="microseconds"))
+    return Run(
+        workspace.runs(wanted.slug) / (wanted.run_name or f"{now:%Y%m%d-%H%M%S}-{recipe_name}"),
+        competition,
+        *settings[1:],
+        recipe_name,
+        started=now.isoformat(timespec="microseconds"),
+        made_from=hash_sources(workspace, wanted.slug, recipe),
+        replaces=force and wanted.run_name is not None,
+    )
+
+
+def _find_named(workspace: Workspace, wanted: Wanted, *, force: bool) -> Run | None:
+    """The run of the wanted name, where it is on disk; a damaged one counts for nothing where it gives way.
+
+    Raises:
+        KitsolveError: it is no name for a run, or the run is damaged.
+    """
+    name = wanted.run_name
+    if name is None:
+        return None
+    if not re.fullmatch(r"\w[\w.-]*", name):
+        raise KitsolveError(f"{name!r} is no name for a run.", "take letters, digits, dots, dashes and underscores.")
+    folder = workspace.runs(wanted.slug) / name
+    try:
+        return read_run(folder) if (folder / "run.json").is_file() else None
+    except KitsolveError:
+        if force and not wanted.folds:
+            return None
+        raise
 
 
 def _as_started(competition: Competition, run: Run) -> Competition:
@@ -146,43 +178,91 @@ def _as_started(competition: Competition, run: Run) -> Competition:
 
 
 def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -> tuple[str, Recipe]:
-    if existing is not None and wanted.recipe_name is None and not wanted.overrides:
-        return existing.recipe_name, existing.recipe
+    if existing is not None and wanted.recipe_name is None:
+        return existing.recipe_name, change_recipe(existing.recipe, wanted.overrides, source=f"run {existing.name}")
     name = wanted.recipe_name or "baseline"
     return name, read_recipe(workspace, wanted.slug, name, wanted.overrides)
 
 
-def _difference(run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
+def _refuse_mixing(run: Run, difference: str, *, one_fold: bool) -> KitsolveError:
+    if one_fold:
+        return KitsolveError(
+            f"run {run.name} was started with another {difference}: its folds cannot be mixed.",
+            hint="leave --fold out to train the whole run anew with these choices, or give another name with --run.",
+        )
+    return KitsolveError(
+        f"run {run.name} was started with another {difference}.",
+        hint="give the same settings, or another name with --run; or --force, to train this one anew.",
+    )
+
+
+def _difference(workspace: Workspace, run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
     """The first setting that differs, with both values."""
     for before, after in ((run.recipe, wanted[1]), (run.competition.for_training(), wanted[0])):
         old, new = before.model_dump(), after.model_dump()
         for key, value in old.items():
             if value != new[key]:
                 return f"{key}: {value!r}, not {new[key]!r}"
-    return "train.csv, folds.csv or pseudo-labels"
+    if run.made_from is None:
+        return "train.csv, folds.csv or pseudo-labels"
+    return ", ".join(list_changes(run.made_from, hash_sources(workspace, run.competition.slug, run.recipe)))
+
+
+def is_recorded(run: Run) -> bool:
+    """Whether the folder holds this very run, not another one that it will replace."""
+    try:
+        return (run.folder / "run.json").is_file() and read_run(run.folder).started == run.started
+    except KitsolveError:
+        return False
 
 
 def record_run(workspace: Workspace, run: Run) -> None:
     """Write run.json where the folder does not hold this very run; what another run of that name left there goes.
 
     The folds that it is made with stay with it: folds.csv of the tables may become another.
+
+    Raises:
+        KitsolveError: another process began a run of that name with other choices, or the folder holds what is no run.
     """
-    if (run.folder / "run.json").is_file() and read_run(run.folder).started == run.started:
+    if is_recorded(run):
         return
-    shutil.rmtree(run.folder, ignore_errors=True)
+    if not run.replaces and run.folder.is_dir() and any(run.folder.iterdir()):
+        if (run.folder / "run.json").is_file() and read_run(run.folder).settings == run.settings:
+            return  # another process began the same run at the same time
+        raise KitsolveError(
+            f"{run.folder} holds what is not this run.", hint="give another name with --run, or --force to replace it."
+        )
+    remove_whole(run.folder)
     write_bytes(run.folder / "folds.csv", (workspace.tables(run.competition.slug) / "folds.csv").read_bytes())
-    write_json(run.folder / "run.json", _run_values(run))
+    write_sealed(run.folder / "run.json", _run_values(run))
+
+
+def remove_whole(folder: Path) -> None:
+    """Remove a folder; a kill leaves no half of it in its place."""
+    aside = folder.parent / ".removed" / folder.name
+    shutil.rmtree(aside, ignore_errors=True)
+    if folder.is_dir():
+        aside.parent.mkdir(exist_ok=True)
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
 
 
 def folds_of(run: Run) -> pd.Series:
     """The fold in which each image was validated when the run was made: int, by image_id.
 
     A run of an older version has kept no folds.csv: then only the images of its finished folds are known.
+
+    Raises:
+        KitsolveError: the run's folds.csv was changed.
     """
     import pandas as pd  # lazy: `kitsolve runs` shall be quick
 
     path = run.folder / "folds.csv"
     if path.is_file():
+        if run.made_from is not None and digest(path) != run.made_from.get("folds.csv"):
+            raise KitsolveError(
+                f"{path} was changed: it is not what the run was made with.", "bring it back from a copy."
+            )
         table = read_csv(path)
         return pd.Series(table.fold.astype(int).to_numpy(), index=pd.Index(table.image_id), name="fold")
     parts = [pd.Series(dtype=int, index=pd.Index([], dtype=str, name="image_id"))]
@@ -203,6 +283,7 @@ def _run_values(run: Run) -> dict[str, Any]:
         "recipe": run.recipe.model_dump(mode="json"),
         "competition": run.competition.model_dump(mode="json"),
         "tables_sha256": run.tables_sha256,
+        "made_from": run.made_from,
         "classes": run.classes,
         "versions": {package: version(package) for package in packages} | {"opencv": cv2.__version__},
         "git_commit": _git_commit(),
@@ -224,17 +305,35 @@ def _tables_sha256(workspace: Workspace, slug: str, recipe: Recipe) -> str:
     Raises:
         KitsolveError: `kitsolve fetch` has not finished.
     """
+    marker = [find_pseudo(workspace, slug, recipe.pseudo)] if recipe.pseudo else []
+    return hash_tables(workspace.finished_tables(slug), *marker)
+
+
+def hash_tables(tables: Path, *further: Path) -> str:
+    """The sha256 of train.csv and folds.csv, and of further files, as run.json has it since the first version."""
+    paths = [tables / "train.csv", tables / "folds.csv", *further]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def hash_sources(workspace: Workspace, slug: str, recipe: Recipe | None = None) -> dict[str, str]:
+    """The sha256 of each table by name, and of the recipe's pseudo-labels."""
     tables = workspace.finished_tables(slug)
-    content = b"".join((tables / name).read_bytes() for name in ("train.csv", "folds.csv"))
-    if recipe.pseudo:
-        marker = workspace.pseudo(slug, recipe.pseudo) / "pseudo.json"
-        if not marker.is_file():
-            raise KitsolveError(
-                f"there are no pseudo-labels of run {recipe.pseudo}.",
-                hint=f"run `kitsolve pseudo {slug} {recipe.pseudo}`.",
-            )
-        content += marker.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    found = {name: digest(tables / name) for name in ("train.csv", "folds.csv")}
+    if recipe is not None and recipe.pseudo:
+        found[f"the pseudo-labels of {recipe.pseudo}"] = digest(find_pseudo(workspace, slug, recipe.pseudo))
+    return found
+
+
+def find_pseudo(workspace: Workspace, slug: str, name: str) -> Path:
+    """The marker of a run's pseudo-labels.
+
+    Raises:
+        KitsolveError: there are none.
+    """
+    marker = workspace.pseudo(slug, name) / "pseudo.json"
+    if not marker.is_file():
+        raise KitsolveError(f"there are no pseudo-labels of run {name}.", hint=f"run `kitsolve pseudo {slug} {name}`.")
+    return marker
 
 
 def read_run(folder: Path) -> Run:
@@ -243,27 +342,31 @@ def read_run(folder: Path) -> Run:
     Raises:
         KitsolveError: another version of kitsolve has made it, whose facts or choices this one does not know.
     """
-    values = read_json(folder / "run.json")
+    hint = f"bring {folder / 'run.json'} back from a copy, or train it anew: --run {folder.name} --force."
+    values = read_json(folder / "run.json", hint=hint)
     # Before it was a choice, transparency was dropped, and 16 bits were taken as 16.
-    image = {"background": "ignore", "bits": 16} | values["competition"].get("image", {})
+    image = {"background": "ignore", "bits": 16} | (values.get("competition") or {}).get("image", {})
     try:
         competition = Competition.model_validate(values["competition"] | {"image": image})
         recipe = Recipe.model_validate(values["recipe"])
+        return Run(
+            folder,
+            competition,
+            recipe,
+            values["tables_sha256"],
+            values["recipe_name"],
+            values["started"],
+            None if values.get("classes") is None else tuple(values["classes"]),
+            values.get("made_from"),
+        )
     except ValidationError as error:
         raise KitsolveError(
             f"run {folder.name} was made by kitsolve {values['versions']['kitsolve']} in another form: "
             f"{error.errors()[0]['msg']}.",
             hint=f"use that version for it, or remove {folder} and train again.",
         ) from error
-    return Run(
-        folder,
-        competition,
-        recipe,
-        values["tables_sha256"],
-        values["recipe_name"],
-        values["started"],
-        None if values.get("classes") is None else tuple(values["classes"]),
-    )
+    except (KeyError, TypeError) as error:
+        raise KitsolveError(f"{folder / 'run.json'} is damaged: it lacks {error}.", hint) from error
 
 
 def list_runs(workspace: Workspace, slug: str) -> list[Run]:
@@ -302,7 +405,7 @@ def find_run(workspace: Workspace, slug: str, name: str | None = None) -> Run:
 
 def summarise_run(run: Run) -> dict[str, object]:
     """A line of `kitsolve runs`."""
-    cv = read_json(run.folder / "score.json") if run.finished else {}
+    cv = _read_cv(run)
     done = sum(1 for _ in run.folder.glob("fold_[0-9]*/fold.json"))
     return {
         "run": run.name,
@@ -315,3 +418,12 @@ def summarise_run(run: Run) -> dict[str, object]:
         "mean": cv.get("mean"),
         "std": cv.get("std"),
     }
+
+
+def _read_cv(run: Run) -> dict[str, Any]:
+    """The values of score.json; none where it is damaged, which is said."""
+    try:
+        return read_json(run.folder / "score.json") if run.finished else {}
+    except KitsolveError as error:
+        tqdm.write(f"{error.problem} `kitsolve score` writes it anew", file=sys.stderr)
+        return {}

@@ -19,10 +19,11 @@ from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.last_epochs import LAST_OOF, find_last_oof
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
+from kitsolve.evaluation.run_tables import check_tables
 from kitsolve.evaluation.runs import Run, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
 from kitsolve.inference.combine import combine
-from kitsolve.workspace import Workspace, write_json
+from kitsolve.workspace import Workspace, write_sealed
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     """Score all folds of a run that are done; when all are, also write the run's oof.csv and score.json.
 
     Raises:
-        KitsolveError: no fold is done.
+        KitsolveError: no fold is done, a file of it is damaged, or the tables are not those of the training any more.
     """
+    check_tables(workspace, run)
     subject = read_subject(workspace, run.competition)
     check_classes(run, subject.targets.names)
     oof = read_oof(run, subject.train, subject.targets.output_names)
@@ -63,7 +65,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     cv = replace(cv, notices=[*cv.notices, *torn])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
-        write_json(run.folder / "score.json", asdict(cv))
+        write_sealed(run.folder / "score.json", asdict(cv))
     return cv
 
 
@@ -88,6 +90,7 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
     Returns:
         It, and what a bundle carries: the decoder that is fitted on all of these rows, and their mean outputs.
     """
+    check_tables(workspace, *runs)
     subject = read_subject(workspace, runs[0].competition)
     for run in runs:
         check_classes(run, subject.targets.names)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
@@ -82,15 +83,32 @@ def load_model(spec: ModelSpec, folder: Path, device: torch.device) -> nn.Module
     """The trained model of a bundle, in evaluation mode on `device`.
 
     Raises:
-        ValueError: the weights do not fit the backbone.
+        ValueError: the weights do not fit the backbone, or are damaged.
     """
     path = folder / spec.file
+    tensors = read_weights(path)
     model = build_model(spec.architecture, image_size=spec.preprocessing.image_size)
     try:
-        model.load_state_dict(with_versions(load_file(path), model), strict=True)
+        model.load_state_dict(with_versions(tensors, model), strict=True)
     except RuntimeError as error:
         raise ValueError(f"{path} does not fit {spec.architecture.backbone}: {error}.") from error
     return model.to(device).to(memory_format=torch.channels_last).eval()
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file, by name, on the CPU.
+
+    Raises:
+        ValueError: it is missing or damaged, or a tensor holds what is no finite number.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} cannot be read: {error}.") from error
+    odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+    if odd:
+        raise ValueError(f"{len(odd)} tensors of {path} hold NaN or infinity, first: {odd[0]}.")
+    return tensors
 
 
 def with_versions(tensors: Mapping[str, Tensor], model: nn.Module) -> Mapping[str, Tensor]:

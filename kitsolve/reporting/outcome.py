@@ -16,6 +16,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold
 from kitsolve.evaluation.oof import Oof, Outputs, decode_rows, iter_dense, read_oof
+from kitsolve.evaluation.run_tables import check_tables
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.pictures.summary import TrainSet, row_labels
@@ -78,15 +79,10 @@ def read_outcome(workspace: Workspace, run: Run) -> Outcome:
     Raises:
         KitsolveError: none is, or the tables are no longer those that the run was made with.
     """
+    check_tables(workspace, run)
     labelled, table = read_labelled(workspace, run.competition), read_train_table(workspace, run.competition.slug)
     check_classes(run, labelled.targets.names)
-    try:
-        oof = read_oof(run, table, labelled.targets.output_names)
-    except KeyError as error:
-        raise KitsolveError(
-            f"run {run.name} was made with other rows, folds or labels than the tables hold now.",
-            hint=f"run `kitsolve train {run.competition.slug}` for a run of the tables as they are.",
-        ) from error
+    oof = read_oof(run, table, labelled.targets.output_names)
     rows = labelled.image_ids.get_indexer(oof.image_ids)
     targets = labelled.targets
     shares = None if targets.shares is None else targets.shares[rows]
@@ -107,8 +103,11 @@ def read_outcome(workspace: Workspace, run: Run) -> Outcome:
 
 
 def read_cv(workspace: Workspace, run: Run) -> CvScore:
-    """The score of a finished run, else that of its folds that are done."""
-    return CvScore(**read_json(run.folder / "score.json")) if run.finished else score_run(workspace, run)
+    """The score of a finished run, else that of its folds that are done; of a damaged score.json too."""
+    try:
+        return CvScore(**read_json(run.folder / "score.json")) if run.finished else score_run(workspace, run)
+    except (KitsolveError, TypeError):
+        return score_run(workspace, run)
 
 
 def predict_labels(judge: Judge, targets: Targets, oof: Oof) -> NDArray[Any]:

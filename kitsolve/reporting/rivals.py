@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.blend import correlate
 from kitsolve.evaluation.comparison import find_difference
 from kitsolve.evaluation.oof import read_outputs
@@ -64,7 +65,7 @@ def correlation(outcome: Outcome, other: Run) -> float | None:
     """That of the outputs of the rows that both have; None where the other run has no such rows or outputs."""
     try:
         ids, outputs = read_outputs(other.folder / "oof.csv", outcome.targets.output_names)
-    except (KeyError, ValueError, AttributeError):  # the labels were others then, so the columns are
+    except KitsolveError:  # the labels were others then, so the columns are
         return None
     own = pd.Index(outcome.train.table.image_id)
     shared = own[own.isin(ids)]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from kitsolve.evaluation.fold_files import read_fold
 from kitsolve.evaluation.runs import Run, name_fold
 from kitsolve.reporting.html import Fixed, Html, element, join, show, table
 from kitsolve.reporting.outcome import Outcome
@@ -64,11 +65,11 @@ def _list_folds(outcome: Outcome) -> Html:
     run, cv = outcome.run, outcome.cv
     rows, takes = [], {}
     for fold, score in zip(np.unique(outcome.folds).tolist(), cv.folds, strict=True):
-        done = read_json(run.fold(fold) / "fold.json")
+        done = read_fold(run, fold)
         takes |= dict.fromkeys(done.get("oof_takes", []))
         count, then = int((outcome.folds == fold).sum()), done.get("epoch_score")
-        shown = [Fixed(score, 5), int(done["epoch"]) + 1, None if then is None else Fixed(then, 5)]
-        rows.append([name_fold(fold), count, *shown, Fixed(done["seconds"] / 60, 1)])
+        shown = [Fixed(score, 5), int(done.get("epoch", 0)) + 1, None if then is None else Fixed(then, 5)]
+        rows.append([name_fold(fold), count, *shown, Fixed(done.get("seconds", 0.0) / 60, 1)])
     rows.append(["all", cv.oof_rows, Fixed(cv.pooled, 5), None, None, None])
     heads = ["fold", "rows", outcome.metric, "best epoch", "its score then", "minutes"]
     why = list(takes) + (["thresholds and the like of the other folds' rows"] if outcome.judge.fits else [])

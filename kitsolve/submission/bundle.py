@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,22 @@ from kitsolve.data.table import test_split
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.blend import read_blend
+from kitsolve.evaluation.fold_files import check_weights
+from kitsolve.evaluation.run_tables import check_tables
 from kitsolve.evaluation.runs import ALL, Run, find_run, name_fold
 from kitsolve.evaluation.score import CvScore, score_blend
-from kitsolve.inference.bundle import BUNDLE_FORMAT, Blend, Bundle, Feature, ModelSpec, file_sha256, read_bundle
+from kitsolve.inference.bundle import (
+    BUNDLE_FORMAT,
+    Blend,
+    Bundle,
+    Feature,
+    ModelSpec,
+    check_files,
+    file_sha256,
+    read_bundle,
+)
 from kitsolve.inference.testset import read_sample
+from kitsolve.provenance import text_sha256
 from kitsolve.submission.half import measure_half, write_half
 from kitsolve.submission.kaggle_image import check_backbones, read_kaggle_image
 from kitsolve.submission.standalone import inference_file
@@ -54,7 +67,9 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices:
     named = [find_run(workspace, slug, name) for name in dict.fromkeys(names)] or [find_run(workspace, slug)]
     blend = read_blend(workspace, slug, named)
     runs = [run for run in named if run.name in blend.runs]
-    folder = workspace.bundle(slug, bundle_name(runs))
+    check_tables(workspace, *runs)
+    name = bundle_name(workspace, runs)
+    folder = workspace.bundle(slug, name)
     choices = choices or _earlier_choices(folder)
     by_notebook = read_competition(workspace, slug).submission.via == "notebook"
     if by_notebook and not choices.attach_timm:
@@ -67,7 +82,7 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices:
         members = _write_weights(runs, described, staged, half=choices.half)
         files = _write_files(workspace, runs, staged, choices)
         models = tuple(spec for _, _, spec in members)
-        bundle = _make_bundle(workspace, runs, blend, described, models=models, files=files, choices=choices)
+        bundle = _make_bundle(workspace, runs, blend, described, name=name, models=models, files=files, choices=choices)
         if _holds(folder, bundle):
             return read_bundle(folder)
         if choices.half:
@@ -75,6 +90,7 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices:
                 workspace, members, blend, staged, machine=choose_machine(), batch_size=PREDICTED_AT_ONCE
             )
             bundle = replace(bundle, card={**bundle.card, MEASURED: asdict(measured)})
+        bundle = replace(bundle, card={**bundle.card, EXPORTED: datetime.now(UTC).isoformat(timespec="microseconds")})
         write_json(staged / "bundle.json", asdict(bundle))
         shutil.rmtree(folder, ignore_errors=True)
         staged.rename(folder)
@@ -85,27 +101,47 @@ def export_bundle(workspace: Workspace, slug: str, names: list[str], *, choices:
 
 MEASURED = "half"
 """In the card of a bundle with float16 weights: what they change."""
+EXPORTED = "exported"
+"""In the card: when, UTC, ISO 8601."""
 
 
 def _earlier_choices(folder: Path) -> Choices:
     """Those of the bundle in a folder; the default ones where there is none."""
-    path = folder / "bundle.json"
-    known = read_json(path)["card"].get("choices") if path.is_file() else None
-    return Choices(**known) if known else Choices()
+    try:
+        return Choices(**read_bundle(folder).card["choices"])
+    except (ValueError, KeyError, TypeError):
+        return Choices()
 
 
 def _holds(folder: Path, bundle: Bundle) -> bool:
-    """Whether a folder is this very bundle, whatever was measured of it; one of another version's format is not."""
+    """Whether a folder is this very bundle, whatever was measured of it, and whenever; not one of another format."""
     try:
         held = read_bundle(folder)
+        check_files(held, folder)
     except ValueError:
         return False
-    return replace(held, card={name: value for name, value in held.card.items() if name != MEASURED}) == bundle
+    card = {name: value for name, value in held.card.items() if name not in (MEASURED, EXPORTED)}
+    return replace(held, card=card) == bundle
 
 
-def bundle_name(runs: list[Run]) -> str:
-    """The run's name, or the first run's and how many more there are."""
-    return runs[0].name if len(runs) == 1 else f"{runs[0].name}-and-{len(runs) - 1}-more"
+def bundle_name(workspace: Workspace, runs: list[Run]) -> str:
+    """The run's name; of several the first run's, how many more there are, and a mark of which ones.
+
+    An older version left out the mark: a bundle of that name, of these very runs, keeps it.
+    """
+    if len(runs) == 1:
+        return runs[0].name
+    name, names = f"{runs[0].name}-and-{len(runs) - 1}-more", [run.name for run in runs]
+    if _runs_of(workspace.bundle(runs[0].competition.slug, name)) == names:
+        return name
+    return f"{name}-{text_sha256(*sorted(names))[:6]}"
+
+
+def _runs_of(folder: Path) -> list[str]:
+    try:
+        return [run["run"] for run in read_bundle(folder).card["runs"]]
+    except (ValueError, KeyError):
+        return []
 
 
 def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bundle:
@@ -114,8 +150,8 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
     Raises:
         KitsolveError: there is none.
     """
-    folders = sorted(workspace.bundle(slug, "x").parent.glob("*/bundle.json"), key=lambda path: path.stat().st_mtime_ns)
-    known = [path.parent.name for path in folders]
+    folders = [path.parent for path in workspace.bundle(slug, "x").parent.glob("*/bundle.json")]
+    known = sorted((path.name for path in folders), key=lambda name: (_exported(workspace.bundle(slug, name)), name))
     if not known or (name is not None and name not in known):
         raise KitsolveError(
             f"{slug} has no bundle{f' {name!r}' if name else ''}.",
@@ -123,6 +159,14 @@ def find_bundle(workspace: Workspace, slug: str, name: str | None = None) -> Bun
         )
     with translated(f"run `kitsolve export {slug}` again."):
         return read_bundle(workspace.bundle(slug, name or known[-1]))
+
+
+def _exported(folder: Path) -> str:
+    """When a bundle was exported, as its card says; "" where an older version has not said it."""
+    try:
+        return str(read_bundle(folder).card.get(EXPORTED, ""))
+    except (ValueError, AttributeError):
+        return ""
 
 
 def _write_weights(
@@ -135,7 +179,7 @@ def _write_weights(
         for fold in [fold for fold in (*described.folds, ALL) if run.fold_is_done(fold)]:
             spec = fold_spec(run, fold, described.targets, num_features=num_features)
             path = folder / f"{run.name}-fold_{name_fold(fold)}.safetensors"
-            (write_half if half else link_or_copy)(run.fold(fold) / spec.file, path)
+            (write_half if half else link_or_copy)(check_weights(run, fold), path)
             members.append((run, fold, replace(spec, file=path.name, sha256=file_sha256(path))))
     return members
 
@@ -178,6 +222,7 @@ def _make_bundle(
     blend: Blend,
     described: Described,
     *,
+    name: str,
     models: tuple[ModelSpec, ...],
     files: dict[str, str],
     choices: Choices,
@@ -189,7 +234,7 @@ def _make_bundle(
     cv, decoder, prior = score_blend(workspace, runs, blend)
     return Bundle(
         format=BUNDLE_FORMAT,
-        name=bundle_name(runs),
+        name=name,
         competition=competition.slug,
         archives=tuple(competition.archives),
         test=test_split(competition, sample),

@@ -6,6 +6,7 @@ the disk need not be a shared one; where it is, a fold whose machine died goes o
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +23,9 @@ from kitsolve.evaluation.runs import Run, name_fold, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import build_backbone
 from kitsolve.training.distributed import Machine
-from kitsolve.training.fold import choose_folds, train_folds
+from kitsolve.training.fold import check_unused, choose_folds, drop_fold, train_folds
 from kitsolve.training.job import Settled, choose_machine, read_labelled
+from kitsolve.training.limit import check_limit
 from kitsolve.training.settle import settle_fold, write_settled
 from kitsolve.workspace import Workspace, write_bytes
 
@@ -31,12 +33,15 @@ RETRIES = 3
 """How often a fold is started again after its machine has died."""
 
 
-def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, address: str, workers: int | None) -> CvScore:
+def train_on_ray(
+    workspace: Workspace, run: Run, folds: Sequence[int], *, address: str, workers: int | None, force: bool = False
+) -> CvScore:
     """Train the folds as Ray tasks, one each, with a GPU where the cluster has some.
 
     Args:
         folds: those to train; none: all.
         address: of a cluster; "local": this machine.
+        force: train them anew where they are done.
 
     Raises:
         KitsolveError: Ray is not installed or not there, or what stopped a fold.
@@ -44,8 +49,10 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     ray = _import_ray()
     labelled = read_labelled(workspace, run.competition)
     run = keep_classes(run, labelled.targets)
-    wanted = choose_folds(run, labelled, folds)
+    wanted = choose_folds(run, labelled, folds, force=force)
     check_lineage(workspace, run, pd.Series(labelled.folds, index=labelled.image_ids), wanted, quiet=False)
+    check_limit(run, wanted, math.inf)
+    check_unused(run)
     if run.recipe.batch_size == "auto":
         raise KitsolveError("machines of a cluster may find different batch sizes.", hint="--set batch_size=NUMBER.")
     if run.recipe.best_epoch == "common":
@@ -58,6 +65,8 @@ def train_on_ray(workspace: Workspace, run: Run, folds: Sequence[int], *, addres
     plan = settle_fold(workspace, run, labelled, wanted[0], machine=Machine(torch.device("cpu"), 0))
     build_backbone(run.recipe, plan.architecture)  # a mistake shows here, not on every machine
     record_run(workspace, run)
+    for fold in wanted if force else ():
+        drop_fold(run, fold)
     write_settled(run, plan.settled)
     _connect(ray, address)
     try:

@@ -6,6 +6,7 @@ import sys
 
 from tqdm import tqdm
 
+from kitsolve.evaluation.fold_files import write_fold
 from kitsolve.evaluation.runs import name_fold
 from kitsolve.training.checkpoint import TrainState, previous_path, save_best
 from kitsolve.training.distributed import share
@@ -13,7 +14,6 @@ from kitsolve.training.job import FoldJob
 from kitsolve.training.oof_score import describe_fold, list_differences, read_epoch_score
 from kitsolve.training.soup import drop_ingredients
 from kitsolve.training.validation import LAST, write_fold_oof
-from kitsolve.workspace import write_json
 
 
 def chosen_epoch(job: FoldJob, state: TrainState) -> int:
@@ -45,10 +45,8 @@ def finish_fold(job: FoldJob, *, epoch: int, seconds: float) -> None:
     if line is not None:
         tqdm.write(line, file=sys.stderr)
     said = {"epoch_score": epoch_score, "oof_takes": list_differences(job)}
-    write_json(
-        job.folder / "fold.json",
-        {"fold": name_fold(job.data.fold), "score": score, "epoch": epoch, "seconds": round(seconds, 1), **said},
-    )
+    values = {"fold": name_fold(job.data.fold), "score": score, "epoch": epoch, "seconds": round(seconds, 1)}
+    write_fold(job.folder, values | said)
     for path in (previous_path(job.folder / "last.pt"), job.folder / LAST):
         path.unlink(missing_ok=True)
     drop_ingredients(job.folder)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pandas as pd
 import torch
@@ -20,15 +21,16 @@ from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
 from kitsolve.evaluation.lineage import check_lineage
-from kitsolve.evaluation.runs import ALL, Run, name_fold, record_run
+from kitsolve.evaluation.runs import ALL, Run, is_recorded, name_fold, record_run, remove_whole
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import check_backbone
 from kitsolve.training.checkpoint import StopRequest, TrainState, load_last, save_last, stop_requests
 from kitsolve.training.common_epoch import finish_together, is_waiting, keep_epoch, mark_trained
 from kitsolve.training.distributed import Machine, add_up, agree, share, spread
 from kitsolve.training.finish import chosen_epoch, finish_fold, keep_last_epoch
-from kitsolve.training.job import FoldJob, Labelled, read_labelled
+from kitsolve.training.job import FoldJob, Labelled, Settled, read_labelled
 from kitsolve.training.journal import Journal
+from kitsolve.training.limit import check_limit
 from kitsolve.training.optim import freeze_backbone, lr_at
 from kitsolve.training.settle import settle_fold, write_settled
 from kitsolve.training.soup import cook_soup, keep_ingredient
@@ -45,9 +47,15 @@ LOOK_EVERY = 20
 
 
 def train_folds(
-    workspace: Workspace, run: Run, folds: Sequence[int], machine: Machine, *, time_limit_s: float = math.inf
+    workspace: Workspace,
+    run: Run,
+    folds: Sequence[int],
+    machine: Machine,
+    *,
+    time_limit_s: float = math.inf,
+    force: bool = False,
 ) -> CvScore:
-    """Train the given folds of a run, all where `folds` is empty; those done are skipped.
+    """Train the given folds of a run, all where `folds` is empty; those done are skipped, unless `force`.
 
     Args:
         folds: runs.ALL among them trains on all rows, after the others.
@@ -57,7 +65,8 @@ def train_folds(
         The CV score of all folds that are done now.
 
     Raises:
-        KitsolveError: no such fold, whatever stops a training, with its repair, or folds that wait for others.
+        KitsolveError: no such fold, another time limit than the run was planned for, whatever stops a training, with
+            its repair, or folds that wait for others.
         KeyboardInterrupt: after a checkpoint.
     """
     end = time.monotonic() + time_limit_s
@@ -65,24 +74,30 @@ def train_folds(
     labelled = read_labelled(workspace, run.competition)
     run = keep_classes(run, labelled.targets)
     try_metric(labelled.judge.metric, labelled.targets, labelled.judge.plain, labelled.folds)
-    left = choose_folds(run, labelled, folds)
+    left = choose_folds(run, labelled, folds, force=force)
     now = pd.Series(labelled.folds, index=labelled.image_ids)
     check_lineage(workspace, run, now, left, quiet=not machine.leads)
     wanted = share(lambda: left, machine)  # another process may have seen less on the disk
+    share(lambda: check_limit(run, wanted, time_limit_s), machine)
+    if machine.leads:
+        check_unused(run)
     for number, fold in enumerate(wanted):
         doing = f"training fold {name_fold(fold)} of run {run.name}"
         with locked(run.lock(fold), doing=doing) if machine.leads else nullcontext():
             share_s = (end - time.monotonic()) / (len(wanted) - number)
             fold_end = time.monotonic() + share_s
-            job = settle_fold(workspace, run, labelled, fold, machine=machine, left_s=share_s)
-            train_fold(workspace, job, end=fold_end)
+            job = settle_fold(workspace, run, labelled, fold, machine=machine, left_s=share_s, limit_s=time_limit_s)
+            train_fold(workspace, job, end=fold_end, force=force)
     if run.recipe.best_epoch == "common":
         finish_together(workspace, run, labelled, machine)
     return share(lambda: score_run(workspace, run), machine)
 
 
-def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int]) -> list[int]:
+def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int], *, force: bool = False) -> list[int]:
     """Those of the given folds that are not done, of all where none is given; runs.ALL comes last.
+
+    Args:
+        force: those that are done too.
 
     Raises:
         KitsolveError: there is no such fold.
@@ -94,22 +109,37 @@ def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int]) -> list[int
             f"there is no fold {unknown[0]}.", hint=f"folds.csv has the folds {known[0]} to {known[-1]}; or say all."
         )
     ordered = sorted(folds, key=lambda fold: fold == ALL) or known
-    return [fold for fold in ordered if not run.fold_is_done(fold)]
+    anew = force or (run.replaces and not is_recorded(run))
+    return [fold for fold in ordered if anew or not run.fold_is_done(fold)]
 
 
-def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> None:
+def check_unused(run: Run) -> None:
+    """Raise KitsolveError where another process trains a fold of the run that this one will replace."""
+    if run.replaces and not is_recorded(run):
+        for folder in run.lock(0).parent.glob(f"{run.name}-fold_*"):
+            with locked(folder, doing=f"training {folder.name}"):
+                pass
+
+
+def drop_fold(run: Run, fold: int) -> None:
+    """Remove what an earlier training of the fold has left, and the scores that it is part of."""
+    for name in ("score.json", "oof.csv"):
+        (run.folder / name).unlink(missing_ok=True)
+    remove_whole(run.fold(fold))
+
+
+def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf, force: bool = False) -> None:
     """Train one fold to its end, from last.pt where there is one, and leave its files in the run's folder.
 
     Where the epoch is chosen for all folds, it is not finished yet.
 
     Args:
         end: on the monotonic clock, when the training ends where it is.
+        force: not from last.pt, but from the start.
     """
     started = time.perf_counter()
     state = start_training(job)
-    if job.machine.leads:
-        record_run(workspace, job.run)
-        write_settled(job.run, job.settled)
+    job = replace(job, settled=share(lambda: begin_fold(workspace, job, force=force), job.machine))
     if share(lambda: is_waiting(job.run, job.data.fold), job.machine):
         return
     load_last(state, job.folder / "last.pt", job.machine)
@@ -137,6 +167,14 @@ def train_fold(workspace: Workspace, job: FoldJob, *, end: float = math.inf) -> 
     if job.recipe.soup > 1:
         cook_soup(job, state, images)
     finish_fold(job, epoch=chosen_epoch(job, state), seconds=time.perf_counter() - started)
+
+
+def begin_fold(workspace: Workspace, job: FoldJob, *, force: bool) -> Settled:
+    """Record the run and what was settled for it, which is given back; what is trained anew gives way now."""
+    record_run(workspace, job.run)
+    if force:
+        drop_fold(job.run, job.data.fold)
+    return write_settled(job.run, job.settled)
 
 
 def is_trained(job: FoldJob, state: TrainState) -> bool:

@@ -89,12 +89,13 @@ class Settled:
     """What a recipe leaves to the machine, settled once for all folds of a run.
 
     `cache`: the format of the cache. `epochs`: fewer than the recipe's where the time does not suffice, and then
-    perhaps a part of one.
+    perhaps a part of one. `limit_s`: the time limit that was planned for; None: none.
     """
 
     batch_size: int
     cache: str
     epochs: float
+    limit_s: float | None = None
 
 
 @dataclass(frozen=True)

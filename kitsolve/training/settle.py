@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from kitsolve.data.cache import choose_format, free_bytes
 from kitsolve.data.sampling import sample_rows
-from kitsolve.evaluation.runs import Run
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import Run, is_recorded
 from kitsolve.inference.bundle import TTA
 from kitsolve.inference.ensemble import one_member
 from kitsolve.inference.loop import iter_probs
@@ -31,7 +32,7 @@ from kitsolve.training.job import FoldData, FoldJob, Labelled, Settled, plan_fol
 from kitsolve.training.pseudo import add_pseudo
 from kitsolve.training.start import open_images, read_batches, start_training
 from kitsolve.training.step import add_parts, train_step
-from kitsolve.workspace import Workspace, read_json, write_json
+from kitsolve.workspace import Workspace, locked, read_json, write_sealed
 
 SMALLEST_BATCH, LARGEST_BATCH, BATCH_ON_CPU = 8, 512, 32
 LEAST_STEPS = 20
@@ -50,17 +51,25 @@ class Pace:
 
 
 def settle_fold(
-    workspace: Workspace, run: Run, labelled: Labelled, fold: int, *, machine: Machine, left_s: float = math.inf
+    workspace: Workspace,
+    run: Run,
+    labelled: Labelled,
+    fold: int,
+    *,
+    machine: Machine,
+    left_s: float = math.inf,
+    limit_s: float = math.inf,
 ) -> FoldJob:
     """A fold's data and choices, with what was settled for the run before, else now.
 
     Args:
         left_s: seconds for the fold.
+        limit_s: the time limit that this is a share of.
     """
     data = split_fold(labelled, fold)
     if run.recipe.pseudo:
         data = add_pseudo(workspace, run, data)
-    settled = read_settled(run)
+    settled = read_settled(run) if is_recorded(run) else None
     job = plan_fold(
         workspace,
         run,
@@ -76,20 +85,45 @@ def settle_fold(
         tqdm.write(f"batch_size = {size * machine.world}: fits the memory of {machine.device}", file=sys.stderr)
         job = replace(job, settled=replace(job.settled, batch_size=size * machine.world))
     if math.isfinite(left_s):
-        job = replace(job, settled=shorten(job, measure_pace(workspace, job), left_s))
+        shortened = shorten(job, measure_pace(workspace, job), left_s)
+        job = replace(job, settled=replace(shortened, limit_s=limit_s if math.isfinite(limit_s) else None))
     return replace(job, settled=share(lambda: job.settled, machine))
 
 
 def read_settled(run: Run) -> Settled | None:
-    """What was settled for the run before."""
+    """What was settled for the run before.
+
+    Raises:
+        KitsolveError: plan.json is damaged.
+    """
     path = run.folder / "plan.json"
-    return Settled(**read_json(path)) if path.is_file() else None
+    if not path.is_file():
+        return None
+    hint = f"bring it back from a copy, or train the run anew: --run {run.name} --force."
+    values = read_json(path, hint=hint)
+    try:
+        return Settled(**values)
+    except TypeError as error:
+        raise KitsolveError(f"{path} is damaged: {error}.", hint) from error
 
 
-def write_settled(run: Run, settled: Settled) -> None:
-    """Write plan.json, once."""
-    if read_settled(run) is None:
-        write_json(run.folder / "plan.json", asdict(settled))
+def write_settled(run: Run, settled: Settled) -> Settled:
+    """Write plan.json, once; gives what it holds: another process may have settled the run at the same time.
+
+    Raises:
+        KitsolveError: that one was given another time limit.
+    """
+    with locked(run.folder.parent / ".locks" / f"{run.name}-plan", doing="planning the run", waits=True):
+        known = read_settled(run)
+        if known is None:
+            write_sealed(run.folder / "plan.json", asdict(settled))
+            return settled
+    if known.limit_s != settled.limit_s and known.epochs != settled.epochs:
+        raise KitsolveError(
+            f"another process has planned run {run.name} with {known.epochs:.3g} epochs, not {settled.epochs:.3g}.",
+            hint="give the same --time-limit for all folds of a run.",
+        )
+    return known
 
 
 def _settle_images(workspace: Workspace, run: Run, data: FoldData, machine: Machine) -> Settled:

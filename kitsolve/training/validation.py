@@ -77,7 +77,8 @@ def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outpu
 def predict_validation(job: FoldJob, file: str) -> Outputs:
     """(validation rows, outputs) by a state_dict, from the original files with all views, as a bundle does."""
     spec = fold_spec(job.run, job.data.fold, job.data.targets, num_features=job.data.num_features)
-    member = load_member(replace(spec, file=file), job.folder, job.machine.device)
+    with translated('lower lr, or set precision = "float32", and train the fold anew.'):
+        member = load_member(replace(spec, file=file), job.folder, job.machine.device)
     with translated(job.image_hint):
         return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size)
 

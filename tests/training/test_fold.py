@@ -82,7 +82,8 @@ def test_a_finished_fold_has_all_its_files(trained):
     names = {path.name for path in folder.iterdir() if "tfevents" not in path.name}
     assert names == {"best.safetensors", "last.pt", "history.csv", "oof.csv", "fold.json"}
     assert list(folder.glob("events.out.tfevents.*"))
-    assert set(read_json(folder / "fold.json")) == {"fold", "score", "epoch", "seconds", "epoch_score", "oof_takes"}
+    keys = {"fold", "score", "epoch", "seconds", "epoch_score", "oof_takes", "files"}
+    assert set(read_json(folder / "fold.json")) == keys
 
 
 def test_the_history_has_a_line_an_epoch_and_marks_the_best(trained):
