@@ -123,6 +123,8 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
     competition = read_fetched(workspace, wanted.slug)
     existing = _find_named(workspace, wanted, force=force)
     recipe_name, recipe = _choose_recipe(workspace, wanted, existing)
+    if force and existing is not None and recipe.init_from == existing.name:
+        raise KitsolveError(f"run {existing.name} cannot take the place of what it starts from.", "give another --run.")
     require_fresh_tables(workspace, read_competition(workspace, wanted.slug))
     settings = (competition.for_training(), recipe, _tables_sha256(workspace, wanted.slug, recipe))
     if existing is not None and not (force and not wanted.folds):
@@ -187,25 +189,26 @@ def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -
 def _refuse_mixing(run: Run, difference: str, *, one_fold: bool) -> KitsolveError:
     if one_fold:
         return KitsolveError(
-            f"run {run.name} was started with another {difference}: its folds cannot be mixed.",
+            f"run {run.name} was started with {difference}: its folds cannot be mixed.",
             hint="leave --fold out to train the whole run anew with these choices, or give another name with --run.",
         )
     return KitsolveError(
-        f"run {run.name} was started with another {difference}.",
+        f"run {run.name} was started with {difference}.",
         hint="give the same settings, or another name with --run; or --force, to train this one anew.",
     )
 
 
 def _difference(workspace: Workspace, run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
-    """The first setting that differs, with both values."""
+    """The first setting that differs, with both values: "another lr: 0.1, not 0.2"."""
     for before, after in ((run.recipe, wanted[1]), (run.competition.for_training(), wanted[0])):
         old, new = before.model_dump(), after.model_dump()
         for key, value in old.items():
             if value != new[key]:
-                return f"{key}: {value!r}, not {new[key]!r}"
+                return f"another {key}: {value!r}, not {new[key]!r}"
     if run.made_from is None:
-        return "train.csv, folds.csv or pseudo-labels"
-    return ", ".join(list_changes(run.made_from, hash_sources(workspace, run.competition.slug, run.recipe)))
+        return "another train.csv, folds.csv or pseudo-labels"
+    changed = list_changes(run.made_from, hash_sources(workspace, run.competition.slug, run.recipe))
+    return ", ".join(f"another {name}" if name.endswith(".csv") else f"other {name}" for name in changed)
 
 
 def is_recorded(run: Run) -> bool:
@@ -320,7 +323,7 @@ def hash_sources(workspace: Workspace, slug: str, recipe: Recipe | None = None) 
     tables = workspace.finished_tables(slug)
     found = {name: digest(tables / name) for name in ("train.csv", "folds.csv")}
     if recipe is not None and recipe.pseudo:
-        found[f"the pseudo-labels of {recipe.pseudo}"] = digest(find_pseudo(workspace, slug, recipe.pseudo))
+        found[f"pseudo-labels of {recipe.pseudo}"] = digest(find_pseudo(workspace, slug, recipe.pseudo))
     return found
 
 

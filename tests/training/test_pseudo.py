@@ -95,7 +95,7 @@ def test_new_pseudo_labels_are_another_training(taught):
     wanted = Wanted("shades", overrides=("pseudo=first", "epochs=1"), run_name="pupil")
     train_folds(taught, open_run(taught, wanted), [0], MACHINE)
     make_pseudo(taught, find_run(taught, "shades", "first"), MACHINE, min_confidence=0.6)
-    with pytest.raises(KitsolveError, match="started with another train.csv, folds.csv or pseudo-labels"):
+    with pytest.raises(KitsolveError, match="started with other pseudo-labels of first"):
         open_run(taught, wanted)
 
 
