@@ -229,8 +229,9 @@ def record_run(workspace: Workspace, run: Run) -> None:
     """
     if is_recorded(run):
         return
-    if not run.replaces and run.folder.is_dir() and any(run.folder.iterdir()):
-        if (run.folder / "run.json").is_file() and read_run(run.folder).settings == run.settings:
+    marker = run.folder / "run.json"
+    if not run.replaces and (marker.is_file() or any(run.folder.glob("fold_*"))):
+        if marker.is_file() and read_run(run.folder).settings == run.settings:
             return  # another process began the same run at the same time
         raise KitsolveError(
             f"{run.folder} holds what is not this run.", hint="give another name with --run, or --force to replace it."

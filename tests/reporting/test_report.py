@@ -242,7 +242,7 @@ def test_other_folds_than_those_of_the_run_are_refused(tmp_path):
     run = write_run(workspace, MANY)
     path = workspace.tables(MANY) / "folds.csv"
     path.write_text(path.read_text().replace(",0\n", ",9\n").replace(",1\n", ",0\n").replace(",9\n", ",1\n"))
-    with pytest.raises(KitsolveError, match="other rows, folds or labels"):
+    with pytest.raises(KitsolveError, match="rows lie in another fold of folds.csv"):
         write_report(workspace, run, device=CPU)
 
 
