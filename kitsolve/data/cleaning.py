@@ -72,21 +72,18 @@ def _ask_about(odd: pd.DataFrame, competition: Competition, *, count: int) -> No
 
 def _unite_labels(rows: pd.DataFrame, competition: Competition, *, note: Note) -> pd.DataFrame:
     """The rows with one spelling for equal labels."""
-    target = competition.train.target
-    if isinstance(target, LabelList):
-        cells = rows[target.column].map({cell: _split(cell, target.separator) for cell in rows[target.column].unique()})
-        changed, said = unite_labels({label for labels in cells for label in labels})
-        united = cells.map(
-            lambda labels: target.separator.join(dict.fromkeys(changed.get(name, name) for name in labels))
-        )
-    else:
-        assert isinstance(target, str), "several columns hold numbers"
-        changed, said = unite_labels(rows[target].unique().tolist())
-        united = rows[target].map(lambda label: changed.get(label, label))
+    facts = competition.train
+    name, separator = facts.targets[0], facts.target.separator if isinstance(facts.target, LabelList) else None
+    words = {cell: [cell] if separator is None else _split(cell, separator) for cell in rows[name].unique()}
+    changed, said = unite_labels({label for labels in words.values() for label in labels})
     if not changed:
         return rows
-    note(f"{united.name}: {said}")
-    return rows.assign(**{str(united.name): united.astype(str)})
+    note(f"{name}: {said}")
+    united = {
+        cell: (separator or "").join(dict.fromkeys(changed.get(label, label) for label in labels))
+        for cell, labels in words.items()
+    }
+    return rows.assign(**{name: rows[name].map(united).astype(str)})
 
 
 def _split(cell: str, separator: str) -> list[str]:

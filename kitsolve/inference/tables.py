@@ -31,7 +31,7 @@ def read_table(path: Path, encoding: str | None = None, *, separator: str | None
     """The table of a CSV file, in which 0012 and 1e5 are names, and blank lines no rows.
 
     Blanks around names and cells are left out, but those inside of quotation marks. A column without a name becomes
-    "Unnamed: 2", counted from 0; where it is empty, too, it is left out, and so is an empty cell at the end of every
+    "unnamed_2", counted from 0; where it is empty, too, it is left out, and so is an empty cell at the end of every
     row that the header does not have.
 
     Args:
@@ -48,7 +48,7 @@ def read_table(path: Path, encoding: str | None = None, *, separator: str | None
     notices = found.notices
     if trailing:
         notices += (f"every row of {path.name} ends with a separator that its header does not have; it is left out.",)
-    names = header if spelt else [name or f"Unnamed: {place}" for place, name in enumerate(header)]
+    names = header if spelt else [name or f"unnamed_{place}" for place, name in enumerate(header)]
     repeated = pd.Index(names, dtype=object)[pd.Index(names, dtype=object).duplicated()]
     if len(repeated):
         raise ValueError(f"{path}, line 1: the header has the column {repeated[0]!r} twice.")

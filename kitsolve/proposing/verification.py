@@ -15,6 +15,7 @@ import pandas as pd
 from kitsolve.config import Competition, LabelList, check_facts
 from kitsolve.data.features import fit_features
 from kitsolve.data.groups import group_cells
+from kitsolve.data.sample import describe_sample
 from kitsolve.data.table import make_test_table, make_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
@@ -47,19 +48,23 @@ def verify(
         (scratch / competition.submission.sample).write_text(sample, encoding="utf-8")
     found: dict[str, str] = {}
     problems: list[str] = []
-    train = _try(lambda: make_train_table(raw, competition), problems)
+    notices: list[str] = []
+    train = _try(lambda: make_train_table(raw, competition, note=notices.append), problems)
     if train is not None:
         train["path"] = train.path.map(layout.tree.resolve)  # archives are still packed
         found |= _describe_train(train, competition, layout)
-        if _try(lambda: encode_targets(train, competition, raw), problems) is not None:
+        targets = _try(lambda: encode_targets(train, competition, raw), problems)
+        if targets is not None:
             found[_name_labels(competition)] = _describe_labels(train, competition)
+            notices += describe_sample(targets.names, raw, competition)
         _try(lambda: fit_features(train, competition.train.features), problems)
-    test = _try(lambda: make_test_table(raw, competition), problems)
+    test = _try(lambda: make_test_table(raw, competition, note=notices.append), problems)
     if test is not None:
         test["path"] = test.path.map(layout.tree.resolve)
         found["test rows"] = _count_found(test.path, layout)
     paths = [None if table is None else table.path.tolist() for table in (train, test)]
     coverage = compare(*paths, layout)
+    found |= {"note": " ".join(notices)} if notices else {}
     # The folder for a time says nothing to people.
     problems = [problem.replace(f"{raw}/", "") for problem in [*coverage.problems, *problems]]
     return found, problems, coverage.left_out

@@ -198,9 +198,9 @@ def test_a_table_that_people_write_is_read(tmp_path, content, rows):
     assert read_table(write(tmp_path / "table.csv", content)).rows.to_numpy().tolist() == rows
 
 
-def test_an_index_without_a_name_stays_and_its_name_is_as_pandas_has_it(tmp_path):
+def test_an_index_without_a_name_stays_and_can_be_named_in_a_template(tmp_path):
     path = write(tmp_path / "table.csv", ",b,\n0,1,x\n")
-    assert list(read_table(path).rows) == ["Unnamed: 0", "b", "Unnamed: 2"]
+    assert list(read_table(path).rows) == ["unnamed_0", "b", "unnamed_2"]
     assert list(read_table(write(path, ",b\n0,1\n"), spelt=True).rows) == ["", "b"]
 
 
