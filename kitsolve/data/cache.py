@@ -1,7 +1,8 @@
 """Train images at the size of the training: decoded and scaled once, then read by all epochs, folds and recipes.
 
-A cache is a folder that is safe to delete: `images.bin`, one image behind the other, `index.npy`, where each begins,
-and `cache.json`, written last.
+A cache is a folder that is safe to delete: `images.bin`, one image behind the other, `index.npy`, where each begins and
+its crc32, and `cache.json`, written last. What is damaged is never used: files that are not as they were written are
+built anew when the cache is opened, an image whose bytes have changed is read from its own file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import os
 import shutil
 import sys
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -24,11 +26,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError, translated
-from kitsolve.inference.bundle import Preprocessing
+from kitsolve.inference.bundle import Preprocessing, file_sha256
 from kitsolve.inference.decoders import ImageError, decode_jpeg
 from kitsolve.inference.devices import decoding_threads
 from kitsolve.inference.images import read_as, read_bytes, scale_image
-from kitsolve.workspace import Workspace, locked, read_json, write_json, write_whole
+from kitsolve.workspace import Workspace, locked, read_json, write_sealed, write_whole
 
 REDUCED = {8: cv2.IMREAD_REDUCED_COLOR_8, 4: cv2.IMREAD_REDUCED_COLOR_4, 2: cv2.IMREAD_REDUCED_COLOR_2}
 SHARE_OF_FREE = 0.25
@@ -76,7 +78,7 @@ def _reduction(path: str, size: int) -> int:
 
 @dataclass(frozen=True)
 class Cache:
-    """A finished cache. `index`: (images, 4) int64: offset, bytes, height, width."""
+    """A finished cache. `index`: (images, 5) int64: offset, bytes, height, width, crc32."""
 
     folder: Path
     format: str
@@ -88,14 +90,20 @@ class Cache:
         """A process that is spawned opens the files itself: pickled, it would get all pixels."""
         return _open_stored, (self.folder, self.format, self.channels)
 
-    def read(self, row: int) -> np.ndarray:
-        """The scaled image of a row, (height, width, channels) uint8, not to be written to."""
-        offset, size, height, width = self.index[row]
+    def read(self, row: int) -> np.ndarray | None:
+        """The scaled image of a row, (height, width, channels) uint8, not to be written to; None: it is damaged."""
+        offset, size, height, width, checksum = self.index[row]
         stored = self.bytes[offset : offset + size]
+        if zlib.crc32(stored) != checksum:
+            return self._give_up(row)
         if self.format == "raw":
             return stored.reshape(height, width, self.channels)
         flag = cv2.IMREAD_GRAYSCALE if self.channels == 1 else cv2.IMREAD_COLOR_RGB
         return np.asarray(cv2.imdecode(stored, flag)).reshape(height, width, self.channels)
+
+    def _give_up(self, row: int) -> None:
+        (self.folder / "cache.json").unlink(missing_ok=True)
+        tqdm.write(f"{self.folder} is damaged in row {row}; it is built anew the next time.", file=sys.stderr)
 
 
 @dataclass(frozen=True)
@@ -116,8 +124,9 @@ class ScaledImages:
         Raises:
             ValueError: see read_image.
         """
-        if self.cache is not None:
-            return self.cache.read(row)
+        cached = self.cache.read(row) if self.cache is not None else None
+        if cached is not None:
+            return cached
         return scale_image(read_reduced(os.fsdecode(self.paths[row]), self.preprocessing), self.preprocessing)
 
 
@@ -159,12 +168,12 @@ def open_cache(workspace: Workspace, slug: str, format: str, images: ScaledImage
     folder = workspace.cache(slug) / f"{scaling}-{len(images.paths)}-{format}"
     source = _fingerprint(images)
     with locked(folder.parent, doing="building a cache", waits=True):
-        marker = folder / "cache.json"
-        if not marker.is_file() or read_json(marker)["source"] != source:
+        if not _is_whole(folder, source):
             shutil.rmtree(folder, ignore_errors=True)
             _build(folder, format, images, hint)
             size = (folder / "images.bin").stat().st_size
-            write_json(marker, {"source": source, "images": len(images.paths), "bytes": size})
+            made = {"source": source, "images": len(images.paths), "bytes": size}
+            write_sealed(folder / "cache.json", made | {"index": file_sha256(folder / "index.npy")})
             text = f"cache: {len(images.paths):,} images of {height} x {width} px, {size / 1e6:,.1f} MB in {folder}"
             tqdm.write(text, file=sys.stderr)
     return _open_stored(folder, format, prep.channels)
@@ -175,12 +184,28 @@ def _open_stored(folder: Path, format: str, channels: int) -> Cache:  # noqa: A0
     return Cache(folder, format, channels, np.load(folder / "index.npy"), stored)
 
 
+def _is_whole(folder: Path, source: str) -> bool:
+    """Whether there is a finished cache of this source, and its files are what was written; a damaged one is named."""
+    if not (folder / "cache.json").is_file():
+        return False
+    with suppress(KitsolveError, OSError):
+        made = read_json(folder / "cache.json")
+        if made.get("source") != source:
+            return False
+        size = (folder / "images.bin").stat().st_size
+        if size == made.get("bytes") and file_sha256(folder / "index.npy") == made.get("index"):
+            return True
+    tqdm.write(f"{folder} is damaged: it is built anew.", file=sys.stderr)
+    return False
+
+
 def _fingerprint(images: ScaledImages) -> str:
     """Changes with every path, with the size and time of every file, and with what decodes and scales them.
 
     Mean and standard deviation are for later: backbones that differ in them share a cache.
     """
-    found = hashlib.sha256(f"{images.preprocessing.channels} {cv2.__version__}".encode())
+    prep = images.preprocessing
+    found = hashlib.sha256(f"{prep.channels} {prep.background} {prep.bits} {cv2.__version__}".encode())
     for path in images.paths:
         with suppress(FileNotFoundError):  # to build the cache names the file that is missing
             state = os.stat(path)
@@ -196,7 +221,7 @@ def _build(folder: Path, format: str, images: ScaledImages, hint: str) -> None: 
         for stored, height, width in tqdm(
             encoded, total=total, desc="caching images", unit="img", leave=False, disable=None
         ):
-            index.append((file.tell(), stored.nbytes, height, width))
+            index.append((file.tell(), stored.nbytes, height, width, zlib.crc32(stored)))
             file.write(stored)
 
     with translated(hint):

@@ -27,7 +27,7 @@ def has_pages(data: bytes) -> bool:
         return data[12:16] == b"VP8X" and bool(data[20] & 2)
     if data[4:8] == b"ftyp":
         return data[8:12] == AVIF_SEQUENCE
-    return data.startswith((*TIFF, b"GIF8", b"8BPS")) and _ask_pillow(data)
+    return data.startswith((*TIFF, b"GIF8")) and _ask_pillow(data)
 
 
 def _ask_pillow(data: bytes) -> bool:
@@ -45,7 +45,7 @@ def _has_equal_page(image: Any) -> bool:  # noqa: ANN401  (of its format's class
         kinds = [entry["Attribute"]["MPType"] for entry in image.mpinfo[MP_ENTRIES]]
         return any(kind.startswith("Multi-Frame") for kind in kinds)
     if image.format != "TIFF":
-        return image.format == "GIF"
+        return bool(image.format == "GIF")
     size = image.size
     for page in range(1, min(image.n_frames, 16)):
         image.seek(page)

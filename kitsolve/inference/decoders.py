@@ -152,14 +152,14 @@ def _decode_tiff(data: bytes) -> np.ndarray:
     except (Image.UnidentifiedImageError, Image.DecompressionBombError):
         pass  # a kind, or so large an image, that OpenCV alone reads
     # With IMREAD_COLOR it exchanges colours of 16 bits, and gives no float of one channel.
-    image = _decode_with_cv2(data, cv2.IMREAD_UNCHANGED)
-    if image is None or image.dtype == np.uint8:
-        image = _decode_with_cv2(data, cv2.IMREAD_COLOR_RGB)
-    elif image.ndim == 3:
-        image = image[..., 2::-1] if image.shape[2] >= 3 else image[..., :1]
-    if image is None:
+    numbers = _decode_with_cv2(data, cv2.IMREAD_UNCHANGED)
+    if numbers is None or numbers.dtype == np.uint8:
+        numbers = _decode_with_cv2(data, cv2.IMREAD_COLOR_RGB)
+    elif numbers.ndim == 3:
+        numbers = numbers[..., 2::-1] if numbers.shape[2] >= 3 else numbers[..., :1]
+    if numbers is None:
         raise ImageError("is damaged or no image: neither OpenCV nor Pillow can read it.")
-    return _three_channels(image)
+    return _three_channels(numbers)
 
 
 def _load_whole(data: bytes) -> None:

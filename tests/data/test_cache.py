@@ -146,3 +146,58 @@ def test_backbones_of_another_mean_share_a_cache_and_other_ways_of_scaling_do_no
 def test_a_jpeg_that_is_gone_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"gone\.jpg cannot be read: No such file"):
         read_reduced(str(tmp_path / "gone.jpg"), PREP)
+
+
+def flip(path, place=-7):
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+def write_other_index(folder):
+    index = np.load(folder / "index.npy")
+    np.save(folder / "index.npy", index[::-1])
+
+
+DAMAGES = [
+    lambda folder: (folder / "images.bin").write_bytes((folder / "images.bin").read_bytes()[:99]),
+    lambda folder: (folder / "images.bin").unlink(),
+    lambda folder: (folder / "index.npy").write_bytes(b"garbage"),
+    lambda folder: (folder / "index.npy").unlink(),
+    lambda folder: flip(folder / "index.npy"),
+    write_other_index,
+    lambda folder: (folder / "cache.json").write_text("{ no JSON"),
+    lambda folder: (folder / "cache.json").write_text(""),
+    lambda folder: (folder / "cache.json").write_text("[]"),
+    lambda folder: flip(folder / "cache.json", 20),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_cache_is_built_anew(tmp_path, images, damage, capsys):
+    damage(cached(tmp_path, images).cache.folder)
+    capsys.readouterr()
+    stored = cached(tmp_path, images)
+    assert "it is built anew" in capsys.readouterr().err
+    for row in range(9):
+        np.testing.assert_array_equal(stored.read(row), images.read(row))
+    cached(tmp_path, images)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", ["raw", "png", "jpeg"])
+def test_an_image_of_the_cache_whose_bytes_changed_is_read_from_its_file(tmp_path, images, form, capsys):
+    folder = cached(tmp_path, images, form).cache.folder
+    flip(folder / "images.bin")
+    stored = cached(tmp_path, images, form)
+    np.testing.assert_array_equal(stored.read(8), images.read(8))
+    assert "is damaged in row 8" in capsys.readouterr().err
+    anew = cached(tmp_path, images, form)
+    assert anew.cache.read(8) is not None
+
+
+def test_images_on_another_background_are_another_cache(tmp_path, images):
+    white = replace(images, preprocessing=replace(PREP, background="white"))
+    cached(tmp_path, images)
+    source = (cached(tmp_path, white).cache.folder / "cache.json").read_text()
+    assert (cached(tmp_path, images).cache.folder / "cache.json").read_text() != source
