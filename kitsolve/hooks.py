@@ -70,7 +70,8 @@ def find_own_metric(workspace: Workspace, competition: Competition) -> Metric:
     path = workspace.competition(competition.slug) / "prepare.py"
     _check_signature(function, path)
     forms = TASK_FORMS[competition.task]
-    greater, wants = getattr(function, "greater_is_better", None), getattr(function, "wants", forms[0])
+    greater: Any = getattr(function, "greater_is_better", None)
+    wants: Any = getattr(function, "wants", forms[0])
     if not isinstance(greater, bool):
         said = "does not say" if greater is None else f"says greater_is_better = {greater!r}, which does not tell"
         raise KitsolveError(

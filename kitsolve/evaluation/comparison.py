@@ -67,7 +67,7 @@ def _compare_folds(run: Run, other: Run) -> str | None:
 
 def _compare_labels(run: Run, other: Run) -> str | None:
     """By the content of train.csv; of runs with pseudo-labels an older version did not keep that alone."""
-    mine, theirs = (getattr(one, "made_from", None) for one in (run, other))
+    mine, theirs = run.made_from, other.made_from
     if mine and theirs:
         same = mine.get("train.csv") == theirs.get("train.csv")
     else:

@@ -63,7 +63,8 @@ def _draw_tiles(outcome: Outcome) -> Html:
 
 def _list_folds(outcome: Outcome) -> Html:
     run, cv = outcome.run, outcome.cv
-    rows, takes = [], {}
+    rows: list[list[Any]] = []
+    takes: dict[str, None] = {}
     for fold, score in zip(np.unique(outcome.folds).tolist(), cv.folds, strict=True):
         done = read_fold(run, fold)
         takes |= dict.fromkeys(done.get("oof_takes", []))

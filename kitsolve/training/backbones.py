@@ -162,7 +162,8 @@ def load_init(model: nn.Module, run: Run, fold: int) -> None:
     if not path.is_file():
         raise KitsolveError(
             f"init_from = {run.recipe.init_from!r}: there is no {path}.",
-            hint=f"see `kitsolve runs {run.competition.slug}`; it needs the same folds.",
+            hint=f"run `kitsolve train {run.competition.slug} --run {run.recipe.init_from} --fold {name_fold(fold)}`, "
+            f"or take another: `kitsolve runs {run.competition.slug}` lists them.",
         )
     teacher = read_run(path.parents[1])
     if run.classes and len(teacher.classes or ()) == len(run.classes):  # else the head is new

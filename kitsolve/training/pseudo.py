@@ -67,7 +67,9 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     folds = sorted(set(labelled.folds.tolist()))
     lacking = [fold for fold in folds if not run.fold_is_done(fold)]
     if lacking:
-        raise KitsolveError(f"fold {lacking[0]} of {run.name} is not trained.", hint=f"run `kitsolve train {slug}`.")
+        raise KitsolveError(
+            f"fold {lacking[0]} of {run.name} is not trained.", hint=f"run `kitsolve train {slug} --run {run.name}`."
+        )
     check_teacher(run, pd.Series(labelled.folds, index=labelled.image_ids))
     images, folder, kept = read_test_images(workspace, run), workspace.pseudo(slug, run.name), {}
     (folder / "pseudo.json").unlink(missing_ok=True)  # a kill leaves no labels of two teachers

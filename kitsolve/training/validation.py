@@ -116,7 +116,8 @@ def score_validation(job: FoldJob, outputs: Outputs) -> float:
     It compares epochs. The CV score fits them on the other folds' rows.
     """
     targets = job.data.targets.scored[job.data.val]
-    with translated(f"see `kitsolve board {job.run.competition.slug}`; lower lr where the loss exploded."):
+    hint = 'where a class has no row in this fold: folds.scheme = "stratified" or a lower folds.count; '
+    with translated(f"{hint}where the loss exploded (`kitsolve board {job.run.competition.slug}`): a lower lr."):
         return job.judge.score(targets, outputs, fit_decoder(job.judge, targets, outputs))
 
 
