@@ -7,7 +7,9 @@ score of the next run stays honest.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,19 +19,23 @@ from scipy.sparse import csr_array
 from kitsolve.data.cache import encode_paths
 from kitsolve.data.features import fit_features
 from kitsolve.data.fetch import read_train_table
+from kitsolve.data.stored import read_table
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.classes import check_classes
+from kitsolve.evaluation.fold_files import WEIGHTS, check_weights
 from kitsolve.evaluation.lineage import check_teacher
 from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, read_outputs, stack_outputs, write_oof
-from kitsolve.evaluation.runs import ALL, Run, folds_of
+from kitsolve.evaluation.runs import ALL, Run, find_pseudo, folds_of, read_run
+from kitsolve.inference.bundle import file_sha256
 from kitsolve.inference.ensemble import one_member
 from kitsolve.inference.loop import iter_probs
 from kitsolve.inference.members import load_member
 from kitsolve.inference.testset import encode_features
+from kitsolve.provenance import list_changes
 from kitsolve.training.distributed import Machine
 from kitsolve.training.job import FoldData, fold_spec, read_labelled
-from kitsolve.workspace import Workspace, digest, read_csv, read_json, write_csv, write_json
+from kitsolve.workspace import Workspace, digest, read_json, write_csv, write_sealed
 
 
 @dataclass(frozen=True)
@@ -84,14 +90,21 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     content = digest(*(folder / f"fold_{fold}.csv" for fold in folds))
     tables = digest(workspace.tables(slug) / "folds.csv")
     made = {"folds_sha256": tables, "sha256": content, "folds": folds, "teacher_started": run.started}
-    write_json(folder / "pseudo.json", made)
+    made |= {"made_from": _hash_sources(workspace, run, folds)}
+    write_sealed(folder / "pseudo.json", made)
     return Pseudo(str(folder), len(images.image_ids), kept)
+
+
+def _hash_sources(workspace: Workspace, teacher: Run, folds: Sequence[int]) -> dict[str, str]:
+    """What pseudo-labels are made from: the test table, and the weights of each fold."""
+    weights = {f"the weights of fold {fold}": file_sha256(teacher.fold(fold) / WEIGHTS) for fold in folds}
+    return {"test.csv": file_sha256(workspace.tables(teacher.competition.slug) / "test.csv"), **weights}
 
 
 def read_test_images(workspace: Workspace, run: Run) -> TestImages:
     """The test images as tables and raw files hold them now."""
     slug, raw = run.competition.slug, workspace.raw(run.competition.slug)
-    test = read_csv(workspace.finished_tables(slug) / "test.csv")
+    test = read_table(workspace, slug, "test.csv")
     names = run.competition.train.features
     features = encode_features(test, fit_features(read_train_table(workspace, slug), names)) if names else None
     return TestImages(pd.Index(test.image_id), encode_paths([f"{raw}/{path}" for path in test.path]), features)
@@ -99,6 +112,7 @@ def read_test_images(workspace: Workspace, run: Run) -> TestImages:
 
 def _predict(run: Run, fold: int, targets: Targets, images: TestImages, machine: Machine) -> Outputs:
     num_features = 0 if images.features is None else images.features.shape[1]
+    check_weights(run, fold)
     member = load_member(fold_spec(run, fold, targets, num_features=num_features), run.fold(fold), machine.device)
     with translated(f"run `kitsolve fetch {run.competition.slug} --force`."):
         batches = iter_probs(
@@ -123,16 +137,12 @@ def add_pseudo(workspace: Workspace, run: Run, data: FoldData) -> FoldData:
     """The fold with the test images that its teacher is sure about, and what that says of them, to learn from.
 
     Raises:
-        KitsolveError: there are no pseudo-labels of that run.
+        KitsolveError: there are no pseudo-labels of that run, they are damaged, or what they are made from has changed.
     """
     name, slug = run.recipe.pseudo, run.competition.slug
     assert name is not None
-    marker = workspace.pseudo(slug, name) / "pseudo.json"
-    known = read_json(marker) if marker.is_file() else None
-    if known is None:
-        raise KitsolveError(
-            f"the pseudo-labels of run {name} are missing.", hint=f"run `kitsolve pseudo {slug} {name}`."
-        )
+    known = read_json(find_pseudo(workspace, slug, name), hint=f"run `kitsolve pseudo {slug} {name}`.")
+    _check_labels(workspace, slug, name, known)
     images = read_test_images(workspace, run)
     teachers = known["folds"] if data.fold == ALL else [data.fold]
     outputs, rows = _read_labels(workspace, run, teachers, images, data.targets.output_names)
@@ -147,6 +157,23 @@ def add_pseudo(workspace: Workspace, run: Run, data: FoldData) -> FoldData:
     )
 
 
+def _check_labels(workspace: Workspace, slug: str, name: str, known: dict[str, Any]) -> None:
+    """Raise KitsolveError where pseudo-labels are not as they were written, or their sources are others now."""
+    hint, folder = f"run `kitsolve pseudo {slug} {name}`.", workspace.pseudo(slug, name)
+    files = [folder / f"fold_{fold}.csv" for fold in known["folds"]]
+    if not all(path.is_file() for path in files) or digest(*files) != known["sha256"]:
+        raise KitsolveError(f"the pseudo-labels of run {name} in {folder} were changed or damaged.", hint)
+    teacher = workspace.runs(slug) / name
+    if "made_from" not in known or not (teacher / "run.json").is_file():
+        return  # an older version has made them, or the teacher is gone: its labels are as good as before
+    there = [fold for fold in known["folds"] if (teacher / f"fold_{fold}" / WEIGHTS).is_file()]
+    present = _hash_sources(workspace, read_run(teacher), there)
+    changed = [what for what in list_changes(known["made_from"], present) if what in present]
+    if changed:
+        problem = f"{', '.join(changed)} changed after the pseudo-labels of run {name} were made."
+        raise KitsolveError(problem, hint)
+
+
 def _read_labels(
     workspace: Workspace, run: Run, teachers: list[int], images: TestImages, names: tuple[str, ...]
 ) -> tuple[Outputs, NDArray[np.int64]]:
@@ -158,7 +185,13 @@ def _read_labels(
     for others, _ in held[1:]:
         ids = ids[ids.isin(others)]
     total = sum(outputs[own.get_indexer(ids)] for own, outputs in held)
-    return total / np.float32(len(held)), images.image_ids.get_indexer(ids)
+    rows = images.image_ids.get_indexer(ids)
+    if (rows < 0).any():
+        raise KitsolveError(
+            f"{(rows < 0).sum()} pseudo-labelled images are not in test.csv, first: {ids[rows < 0][0]!r}.",
+            hint=f"run `kitsolve pseudo {run.competition.slug} {run.recipe.pseudo}`.",
+        )
+    return total / np.float32(len(held)), rows
 
 
 def _join_labels(learned: NDArray[np.generic], outputs: Outputs) -> NDArray[np.generic]:

@@ -107,3 +107,26 @@ def test_confidence_is_the_best_class_or_the_least_sure_label():
 def test_of_too_many_classes_the_best_is_the_label():
     outputs = csr_array(np.array([[0, 0.9, 0.1], [0.8, 0, 0]]))
     assert _join_labels(np.array([2, 2]), outputs).tolist() == [2, 2, 1, 0]
+
+
+def learn_again(workspace):
+    """Train the pupil of a run's pseudo-labels for a fold."""
+    wanted = Wanted("shades", overrides=("pseudo=first", "epochs=1"), run_name="pupil")
+    train_folds(workspace, open_run(workspace, wanted), [0], MACHINE)
+
+
+def test_pseudo_labels_that_were_changed_or_are_of_other_images_or_weights_are_not_learned(taught):
+    folder, tables = taught.pseudo("shades", "first"), taught.tables("shades")
+    weights = taught.runs("shades") / "first" / "fold_1" / "best.safetensors"
+    for path, says in (
+        (folder / "fold_0.csv", "were changed or damaged"),
+        (folder / "pseudo.json", "was changed after kitsolve wrote it|is damaged"),
+        (tables / "test.csv", "test.csv changed after|was changed after"),
+        (weights, "the weights of fold 1 changed after"),
+    ):
+        content = path.read_bytes()
+        path.unlink()
+        path.write_bytes(content.replace(b"1", b"2", 1))
+        with pytest.raises(KitsolveError, match=says):
+            learn_again(taught)
+        path.write_bytes(content)
