@@ -28,8 +28,10 @@ def describe_cv(cv: CvScore) -> str:
     lines += [f"plain       {cv.plain:.5f} without fitted thresholds"] if cv.plain != cv.pooled else []
     lines += [f"folds       {folds}  mean {cv.mean:.5f}  std {cv.std:.5f}"]
     if cv.last_epochs is not None and cv.chosen_gain:
-        chosen = f"{abs(cv.chosen_gain):.5f} {'better' if cv.chosen_gain > 0 else 'worse'}"
-        lines += [f"last epoch  {cv.last_epochs:.5f}; the epochs of the CV, chosen on the rows it scores, are {chosen}"]
+        gain = f"{abs(cv.chosen_gain):.5f} {'better' if cv.chosen_gain > 0 else 'worse'}"
+        lines += [
+            f"last epoch  {cv.last_epochs:.5f} (the CV is {gain}: its epochs are chosen on the rows that it scores)"
+        ]
     return "\n".join(lines)
 
 

@@ -53,7 +53,7 @@ def _draw_tiles(outcome: Outcome) -> Html:
         tiles.insert(1, (f"{cv.plain:.5f}", "CV without fitted thresholds"))
     if cv.last_epochs is not None:
         tiles.append(
-            (f"{cv.last_epochs:.5f}", "CV of the last epochs; those of the CV are chosen on the rows it scores")
+            (f"{cv.last_epochs:.5f}", "CV of the last epochs, which nobody has chosen on the rows that are scored")
         )
     return element(
         "div", *(element("div", element("b", value), element("span", says), class_="tile") for value, says in tiles),
