@@ -13,7 +13,7 @@ from kitsolve.data.cleaning import clean_features, clean_labels, describe_groups
 from kitsolve.data.sample import open_sample
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.inference.bundle import Split
-from kitsolve.inference.filetree import resolve_images
+from kitsolve.inference.filetree import IMAGE_SUFFIXES, resolve_images
 from kitsolve.inference.testset import (
     ARRAYS,
     Note,
@@ -110,7 +110,10 @@ def read_train_rows(raw: Path, rows: Rows, *, slug: str, note: Note = lambda not
 
 
 def _list_files(raw: Path, wanted: str, pattern: str | None, *, slug: str) -> pd.DataFrame:
-    paths = sorted(path.replace("\\", "/") for path in glob.glob(wanted, root_dir=raw, recursive=True))
+    found = sorted(path.replace("\\", "/") for path in glob.glob(wanted, root_dir=raw, recursive=True))
+    # Browsers of files leave their own ones among images: Thumbs.db, desktop.ini.
+    paths = [path for path in found if path.lower().endswith(IMAGE_SUFFIXES)]
+    paths = paths or [path for path in found if (raw / path).is_file()]
     if not paths:
         raise KitsolveError(f"no file of {raw} matches {wanted!r}.", hint=f"correct train.rows.glob of {slug}.")
     groups = []

@@ -57,7 +57,11 @@ def _are_shares(cells: pd.DataFrame) -> bool:
     numbers = cells.astype(float)
     sums = numbers.sum(axis=1)
     positive = bool((numbers >= 0).all(axis=None) and (sums > 0).all())
-    votes = bool((numbers % 1 == 0).all(axis=None)) and sums.nunique() <= FEW_VALUES and (numbers == 0).any(axis=None)
+    votes = (
+        bool((numbers % 1 == 0).all(axis=None))
+        and sums.nunique() <= min(FEW_VALUES, len(sums) / 4)
+        and (numbers == 0).any(axis=None)
+    )
     return positive and (bool((sums - 1).abs().max() < 0.02) or bool(votes))
 
 

@@ -82,7 +82,7 @@ def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> 
         found, problems, left_out = verify(facts, layout, scratch, slug=slug, sample=made)
         refuse_packed_test(layout, problems)
         problems = [*_say_tables(findings), *(said for said in problems if not _is_explained(said, findings))]
-        facts, found = _say_left_out(facts, found, left_out)
+        facts, found = _say_left_out(facts, found, left_out, notes=layout.notes)
     if problems:
         problems += [*layout.notes, *notes]
     return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems, made)
@@ -113,11 +113,15 @@ def _is_explained(problem: str, findings: Findings) -> bool:
 
 
 def _say_left_out(
-    facts: list[Fact], found: dict[str, str], left_out: Mapping[str, int]
+    facts: list[Fact], found: dict[str, str], left_out: Mapping[str, int], *, notes: Sequence[str]
 ) -> tuple[list[Fact], dict[str, str]]:
-    """The rows are unsure where images lie in folders that no row uses, unless these are of a test set."""
+    """The rows are unsure where images lie in folders that no row uses, unless these are of a test set.
+
+    Args:
+        notes: sentences about archives that cannot be looked into.
+    """
     if not left_out:
-        return facts, found
+        return facts, found | ({"left out": " ".join(notes)} if notes else {})
     places: Counter[str] = Counter()
     for folder, count in left_out.items():
         places["/".join(folder.split("/")[:2]) or "."] += count
@@ -129,7 +133,7 @@ def _say_left_out(
             reason = f"{fact.reason}; {others:,} images are used by no row"
             choices = fact.choices or (fact.value, "further rows for them")
             facts[place] = replace(fact, reason=reason, choices=choices)
-    return facts, found | {"left out": f"images: {shown}"}
+    return facts, found | {"left out": " ".join([f"images: {shown}.", *notes])}
 
 
 def _find_all(
@@ -154,7 +158,7 @@ def _find_all(
     if sample.rows is None:
         taken_paths = fill_table(train.image.value, train.rows, layout)
         if found := find_test_set(layout, sources, train, taken_paths):
-            sample, test = make_sample(found, form, train, sample)
+            sample, test = make_sample(found, form, train)
             made = None if sample.paths else sample.rows
             return Findings(sample, train, test, row_id, form, group, duplicates, None, made)
     return Findings(sample, train, test, row_id, form, group, duplicates, features)
