@@ -31,6 +31,7 @@ from kitsolve.proposing.lookalikes import choose_duplicates, find_lookalikes
 from kitsolve.proposing.made import NO_TEST, find_test_set, make_sample, write_sample
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
 from kitsolve.proposing.refusal import Evidence, refuse, refuse_packed_test
+from kitsolve.proposing.regions import find_places
 from kitsolve.proposing.roles import is_of_test
 from kitsolve.proposing.scoring import choose_metric, choose_scheme, choose_way
 from kitsolve.proposing.sources import Source, read_sources
@@ -144,7 +145,8 @@ def _find_all(
     test = find_test(layout, sources, sample, train)
     known = [name for name in (*_coco_keys(train)[:1], test.id, sample.id) if name]
     row_id = choose_id(train.rows, fields=train.fields, known=known)
-    taken = {row_id.value, *naming_fields(train.rows, train.fields), *_coco_keys(train)}
+    places = find_places(list(map(str, train.rows)))
+    taken = {row_id.value, *naming_fields(train.rows, train.fields), *_coco_keys(train), *places}
     target = Guess(None, "there are no rows") if train.rows.empty else _find_target(train, sample, test, taken)
     has_labels = target.value is not None
     refuse(Evidence(layout, sources, sample, train, has_labels, [*layout.notes, *notes]))

@@ -18,12 +18,13 @@ MARKS = re.compile(r"[^A-Za-z0-9]+")
 
 @dataclass(frozen=True)
 class Composite:
-    """Ids of an image and the name of an answer: how many images, the most lines of one, the first id.
+    """Ids of an image and the name of an answer: how many images, the first, the most lines of one, the first id.
 
     `is_numbered`: the answers' names are numbers.
     """
 
     heads: int
+    head: str
     lines: int
     example: str
     is_numbered: bool
@@ -42,7 +43,8 @@ def find_composite(layout: Layout, sample: pd.DataFrame | None) -> Composite | N
     if found is None:
         found = _count_heads(ids, folders)
         # A frame of a video, say: its folder and its number.
-        return None if found is None or found.is_numbered or found.heads < 2 else found
+        said = found is not None and not found.is_numbered and (found.heads > 1 or bool(re.search(r"\d", found.head)))
+        return found if said else None
     return found
 
 
@@ -53,7 +55,9 @@ def _count_heads(ids: pd.Series, known: set[str]) -> Composite | None:
     if counts.empty or counts.sum() < NEARLY_ALL * len(ids) or len(counts) > len(ids) / 2:
         return None
     tails = [MARKS.sub("", name[len(head) :]) for name, head in zip(ids, heads, strict=True)]
-    return Composite(len(counts), int(counts.max()), str(ids.iloc[0]), all(tail.isdecimal() for tail in tails))
+    return Composite(
+        len(counts), str(counts.index[0]), int(counts.max()), str(ids.iloc[0]), all(tail.isdecimal() for tail in tails)
+    )
 
 
 def find_pairs(layout: Layout, sample: pd.DataFrame | None, tables: Sequence[pd.DataFrame]) -> str:

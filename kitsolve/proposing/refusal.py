@@ -27,6 +27,7 @@ from kitsolve.proposing.regions import (
     hold_polygons,
     hold_runs,
 )
+from kitsolve.proposing.roles import find_id_column
 from kitsolve.proposing.sources import Source
 
 LEAST_NUMBERS = 32
@@ -139,6 +140,8 @@ def _name_unlabelled(evidence: Evidence) -> str:
 
 def _find_segmentation(evidence: Evidence) -> str:
     for name in evidence.asked:
+        if BOX_NAMES.search(name):
+            continue
         if RUN_NAMES.search(name) or (MASK_NAMES.search(name) and _shows_regions(evidence.sample_cells(name))):
             return f"the sample submission asks for {name!r}, runs of pixels or outlines: this is segmentation"
     for source in evidence.tables:
@@ -227,7 +230,11 @@ def _find_embedding(evidence: Evidence) -> str:
 def _find_long_rows(evidence: Evidence) -> str:
     """Lines for each image and answer, where the train rows find no image either."""
     ids = find_composite(evidence.layout, evidence.sample.rows)
-    if ids is None or evidence.train.source is not None:
+    if ids is None or evidence.sample.rows is None:
+        return ""
+    names = list(evidence.sample.rows.iloc[:, 0])
+    rest = [source for source in evidence.sources if source.path not in evidence.sample.paths]
+    if any(find_id_column(source, names) for source in rest):
         return ""
     return (
         f"the sample submission has {ids.lines} lines an image: an id is an image and the name of an answer "

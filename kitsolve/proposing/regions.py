@@ -15,6 +15,7 @@ BOX_NAMES = re.compile(r"prediction_?strings?|bbox|bounding_?box|^box(?:es)?$", 
 CORNERS = (
     ("xmin", "ymin", "xmax", "ymax"),
     ("x1", "y1", "x2", "y2"),
+    ("x1", "y1", "width", "height"),
     ("x0", "y0", "x1", "y1"),
     ("left", "top", "right", "bottom"),
     ("left", "top", "width", "height"),
@@ -24,6 +25,7 @@ CORNERS = (
 NUMBER = r"-?\d+(?:\.\d+)?"
 BOX = re.compile(rf"\[\s*{NUMBER}(?:[,\s]+{NUMBER}){{3}}\s*\]|\[?\{{'x': ?\d.*'width'.*")
 POLYGON = re.compile(rf"(?:MULTI)?POLYGON\b.*|\[\s*[\[(]\s*{NUMBER}\s*,\s*{NUMBER}.*", re.IGNORECASE | re.DOTALL)
+POINT_NAMES = re.compile(r".*(?:^|[a-z\d]_)[xy]", re.IGNORECASE)
 PIXEL_NAMES = re.compile(r"(?:pixel|px)[\W_]?\d+|\d+x\d+", re.IGNORECASE)
 
 
@@ -65,6 +67,12 @@ def find_corners(columns: Sequence[str]) -> list[str]:
             if all(prefix + name in plain for name in names):
                 return [plain[prefix + name] for name in names]
     return []
+
+
+def find_places(columns: Sequence[str]) -> list[str]:
+    """The columns that say where in an image something is, boxes and points: no labels of the whole image."""
+    points = [name for name in columns if POINT_NAMES.fullmatch(name)]
+    return [*find_corners(columns), *(points if len(points) > 1 else [])]
 
 
 def find_pixels(rows: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from kitsolve.proposing.columns import choose_target, naming_fields, rate_label
 from kitsolve.proposing.foreign import cut_foreign_paths
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.proposal import Guess
-from kitsolve.proposing.regions import BOX_NAMES
+from kitsolve.proposing.regions import BOX_NAMES, find_places
 from kitsolve.proposing.sources import Source
 from kitsolve.proposing.templates import Template, find_templates
 
@@ -118,7 +118,9 @@ def find_train_tables(
         if not templates:
             continue
         fields = templates[0].fields
-        target = choose_target(source.rows, sample, taken={*naming_fields(source.rows, fields), *test_columns})
+        places = find_places(list(map(str, source.rows)))
+        taken = {*naming_fields(source.rows, fields), *test_columns, *places}
+        target = choose_target(source.rows, sample, taken=taken)
         rating = _rate(source.rows, target, sample)
         unique = not source.rows.duplicated(fields).any()
         found.append(TrainTable(source, templates, rating, unique))
