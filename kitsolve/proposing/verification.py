@@ -49,6 +49,7 @@ def verify(
     found: dict[str, str] = {}
     problems: list[str] = []
     notices: list[str] = []
+    targets = None
     train = _try(lambda: make_train_table(raw, competition, note=notices.append), problems)
     if train is not None:
         train["path"] = train.path.map(layout.tree.resolve)  # archives are still packed
@@ -56,12 +57,12 @@ def verify(
         targets = _try(lambda: encode_targets(train, competition, raw), problems)
         if targets is not None:
             found[_name_labels(competition)] = _describe_labels(train, competition)
-            notices += describe_sample(targets.names, raw, competition)
         _try(lambda: fit_features(train, competition.train.features), problems)
     test = _try(lambda: make_test_table(raw, competition, note=notices.append), problems)
     if test is not None:
         test["path"] = test.path.map(layout.tree.resolve)
         found["test rows"] = _count_found(test.path, layout)
+        notices += describe_sample(targets.names, raw, competition) if targets is not None else []
     paths = [None if table is None else table.path.tolist() for table in (train, test)]
     coverage = compare(*paths, layout)
     found |= {"note": " ".join(notices)} if notices else {}
