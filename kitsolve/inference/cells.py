@@ -111,23 +111,25 @@ class Likeness:
         """Whether a line could be a row."""
         cells = line.split(separator)
         first = cells[0].strip(BLANKS)
-        if len(cells) != self.width or self.width < 2 or not first:
+        if len(cells) != self.width or self.width < 2 or not first or '"' in first:
             return False
         if not self.kinds:  # there was no row yet
-            return not {" ", '"'} & set(first)
+            return " " not in first
         return self.shortest <= len(first) <= self.longest and set(map(_kind, first)) <= self.kinds
 
     def refuse_swallowed(self, found: TableText, start: int, end: int) -> None:
-        """Raise ValueError where a line that begins inside of a quoted cell could be a row."""
-        line_ends = re.compile(r"\r?\n") if "\n" in found.text else LINE_END
-        for line_end in line_ends.finditer(found.text, start, end):
-            rest = LINE_END.search(found.text, line_end.end())
-            swallowed = found.text[line_end.end() : rest.start() if rest else None]
-            if self.fits(swallowed, found.separator):
-                line = line_of(found.text, start)
+        """Raise ValueError where a line that begins in a quoted cell, or with it, could be a row."""
+        text = found.text
+        line_ends = re.compile(r"\r?\n") if "\n" in text else LINE_END
+        for line_end in line_ends.finditer(text, start, end):
+            rest = LINE_END.search(text, line_end.end())
+            swallowed = text[line_end.end() : rest.start() if rest else None]
+            is_first_cell = start == 1 or text[start - 2] in "\r\n"
+            whole = is_first_cell and self.fits(text[start : line_end.start()], found.separator)
+            if whole or self.fits(swallowed, found.separator):
                 raise ValueError(
-                    f"{found.path}, line {line}: a quotation mark opens that swallows line "
-                    f"{line_of(found.text, line_end.end())}, {swallowed[:60]!r}, which looks like a row."
+                    f"{found.path}, line {line_of(text, start)}: a quotation mark opens that swallows line "
+                    f"{line_of(text, line_end.end())}, {swallowed[:60]!r}, which looks like a row."
                 )
 
 

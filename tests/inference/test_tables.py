@@ -135,7 +135,7 @@ def test_stray_quotation_marks_never_swallow_rows(tmp_path_factory, width, count
     rows[first][column] = '"' + rows[first][column]
     if data.draw(st.booleans()) and first + 1 < count:  # and another one closes it in a later row
         last = data.draw(st.integers(first + 1, count - 1))
-        rows[last][data.draw(st.integers(1, width - 1))] += '"'
+        rows[last][data.draw(st.integers(0, width - 1))] += '"'
     names = ["id", *(f"c{number}" for number in range(1, width))]
     path = write(tmp_path_factory.getbasetemp() / "table.csv", "\n".join(map(",".join, [names, *rows])) + "\n")
     with pytest.raises(ValueError, match=r"table\.csv, line \d+: a quotation mark"):
@@ -188,6 +188,7 @@ def test_a_table_that_cannot_be_right_is_refused_by_line(tmp_path, content, prob
         ("sep=;\na;b\n1;2,5\n", [["1", "2,5"]]),
         ('id,text\nx1,"A nice, cat\nand a dog, too"\n', [["x1", "A nice, cat\nand a dog, too"]]),
         ('id,size\nx1,5" pipe\n', [["x1", '5" pipe']]),
+        ('id,size\n"x""1","5"\n"a\nb","6"\n', [['x"1', "5"], ["a\nb", "6"]]),
         ('a,b\n" x ", "y" \n', [[" x ", "y"]]),
         ("a,b,\n1,2,\n", [["1", "2"]]),
         (",b\n0,1\n", [["0", "1"]]),
