@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kitsolve.data.stored import read_folds, read_table
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Run, folds_of, hash_sources, hash_tables
 from kitsolve.provenance import list_changes
-from kitsolve.workspace import Workspace, read_csv
+from kitsolve.workspace import Workspace
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +41,8 @@ def list_table_changes(workspace: Workspace, run: Run) -> list[str]:
     changed = [name for name in list_changes(run.made_from, present) if name in present]
     words = {name: f"{name} is another one" for name in changed}
     if "folds.csv" in changed:
-        moved = _describe_moved(folds_of(run), read_csv(tables / "folds.csv"))
+        train = read_table(workspace, run.competition.slug, "train.csv")
+        moved = _describe_moved(folds_of(run), read_folds(workspace, run.competition.slug, train.image_id))
         words = {**words, "folds.csv": moved} if moved else {name: words[name] for name in words if name != "folds.csv"}
     return list(words.values())
 

@@ -315,14 +315,26 @@ def _tables_sha256(workspace: Workspace, slug: str, recipe: Recipe) -> str:
 
 def hash_tables(tables: Path, *further: Path) -> str:
     """The sha256 of train.csv and folds.csv, and of further files, as run.json has it since the first version."""
-    paths = [tables / "train.csv", tables / "folds.csv", *further]
+    paths = [*_find_tables(tables), *further]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()
+
+
+def _find_tables(tables: Path) -> list[Path]:
+    """train.csv and folds.csv.
+
+    Raises:
+        KitsolveError: one is missing.
+    """
+    paths = [tables / "train.csv", tables / "folds.csv"]
+    for path, command in zip(paths, ("fetch", "folds"), strict=True):
+        if not path.is_file():
+            raise KitsolveError(f"{path} is missing.", hint=f"run `kitsolve {command} {tables.name}`.")
+    return paths
 
 
 def hash_sources(workspace: Workspace, slug: str, recipe: Recipe | None = None) -> dict[str, str]:
     """The sha256 of each table by name, and of the recipe's pseudo-labels."""
-    tables = workspace.finished_tables(slug)
-    found = {name: digest(tables / name) for name in ("train.csv", "folds.csv")}
+    found = {path.name: digest(path) for path in _find_tables(workspace.finished_tables(slug))}
     if recipe is not None and recipe.pseudo:
         found[f"pseudo-labels of {recipe.pseudo}"] = digest(find_pseudo(workspace, slug, recipe.pseudo))
     return found

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -8,10 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.blend import write_blend
-from kitsolve.evaluation.runs import Wanted, open_run
+from kitsolve.evaluation.blend import read_blend, write_blend
+from kitsolve.evaluation.runs import Wanted, find_run, open_run
 from kitsolve.inference.bundle import Blend, read_bundle
 from kitsolve.inference.combine import combine
 from kitsolve.inference.ensemble import load_ensemble
@@ -22,7 +24,7 @@ from kitsolve.submission.bundle import Choices, export_bundle, find_bundle
 from kitsolve.submission.kaggle_image import KaggleImage
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
-from kitsolve.workspace import Workspace, read_json
+from kitsolve.workspace import Workspace, read_json, write_json
 
 CPU = torch.device("cpu")
 
@@ -191,3 +193,66 @@ def test_compiled_models_predict_the_same(exported, tmp_path):
     plain = probs_of(workspace, export_bundle(workspace, "shades", ["first"]))
     bundle = export_bundle(workspace, "shades", ["first"], choices=Choices(compiled=True))
     np.testing.assert_allclose(probs_of(workspace, bundle), plain, atol=0.02)
+
+
+@pytest.fixture
+def three(trained, tmp_path):
+    """A workspace with the finished runs first, second and third, which are alike."""
+    shutil.copytree(trained.root, tmp_path / "copy", ignore=shutil.ignore_patterns("bundles"))
+    runs = Workspace(tmp_path / "copy").runs("shades")
+    for name in ("second", "third"):
+        shutil.copytree(runs / "first", runs / name)
+    return Workspace(tmp_path / "copy")
+
+
+def test_bundles_of_other_runs_have_other_names_and_each_is_found_again(three):
+    one = export_bundle(three, "shades", ["first", "second"])
+    other = export_bundle(three, "shades", ["first", "third"])
+    assert one.name != other.name
+    assert {one.name, other.name} == {path.name for path in three.bundle("shades", "x").parent.iterdir()}
+    assert export_bundle(three, "shades", ["first", "second"]).name == one.name
+    assert [run["run"] for run in find_bundle(three, "shades", one.name).card["runs"]] == ["first", "second"]
+
+
+def test_a_bundle_of_an_older_version_keeps_its_name_for_its_own_runs_alone(three):
+    made = export_bundle(three, "shades", ["first", "second"])
+    three.bundle("shades", made.name).rename(three.bundle("shades", "first-and-1-more"))
+    assert export_bundle(three, "shades", ["first", "second"]).name == "first-and-1-more"
+    assert export_bundle(three, "shades", ["first", "third"]).name != "first-and-1-more"
+
+
+def test_the_bundle_that_was_exported_last_is_found_whatever_the_times_of_the_files(three):
+    export_bundle(three, "shades", ["second"])
+    export_bundle(three, "shades", ["first"])
+    for path in three.bundle("shades", "second").iterdir():
+        os.utime(path, (2e9, 2e9))
+    assert find_bundle(three, "shades").name == "first"
+
+
+def test_weights_that_are_no_numbers_are_not_exported(three):
+    path = three.runs("shades") / "first" / "fold_0" / "best.safetensors"
+    tensors = load_file(path)
+    next(tensor for tensor in tensors.values() if tensor.is_floating_point()).view(-1)[:1] = float("nan")
+    path.unlink()
+    save_file(tensors, path)
+    with pytest.raises(KitsolveError, match="was changed or damaged after the training"):
+        export_bundle(three, "shades", ["first"])
+    marker = path.with_name("fold.json")
+    write_json(
+        marker, {name: value for name, value in read_json(marker).items() if name != "files"}
+    )  # an older version
+    with pytest.raises(KitsolveError, match="hold NaN or infinity") as caught:
+        export_bundle(three, "shades", ["first"])
+    assert "--run first --fold 0 --force" in caught.value.hint
+
+
+def test_a_blend_is_fitted_again_where_a_run_was_trained_since(three, capsys):
+    runs = [find_run(three, "shades", name) for name in ("first", "second")]
+    write_blend(three, "shades", Blend(("first", "second"), "weighted", (0.9, 0.1)), method="mean")
+    assert read_blend(three, "shades", runs).weights == (0.9, 0.1)
+    marker = runs[1].folder / "fold_0" / "fold.json"
+    write_json(marker, read_json(marker) | {"seconds": 1000.0})
+    assert read_blend(three, "shades", runs).weights == (0.5, 0.5)
+    assert "was fitted before second was trained: it is fitted again (mean, 0.5, 0.5)" in capsys.readouterr().err
+    assert read_blend(three, "shades", runs).weights == (0.5, 0.5)
+    assert capsys.readouterr().err == ""
