@@ -83,7 +83,8 @@ def finished(exported, tmp_path_factory):
 def test_a_damaged_file_gives_the_same_result_or_a_sentence_with_its_repair(finished, name):
     workspace, result = finished
     keep = {path: path.read_bytes() for path in workspace.root.rglob("*") if path.is_file() and path.suffix != ".png"}
-    for damage in DAMAGES:
+    marks = name.endswith("fold.json")  # a fold without it is one that is not trained yet
+    for damage in (damage for damage in DAMAGES if not (marks and damage is remove)):
         path = workspace.root / name
         changed = damage(keep[path], random.Random(f"{damage.__name__} of {name}"))
         path.unlink()  # a bundle's weights are one file with the run's
