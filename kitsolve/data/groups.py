@@ -46,10 +46,10 @@ def match_pattern(cells: Iterable[str], pattern: str) -> list[str]:
 
 def encode_groups(cells: pd.Series) -> NDArray[np.int64]:
     """(rows,) a number for each group, -1 for a cell that is empty or a mark of a missing value."""
-    words = cells.str.strip()
-    missing = mark_missing(words).to_numpy()
-    codes = np.asarray(pd.factorize(words)[0], dtype=np.int64)
-    return np.where(missing, -1, codes)
+    codes, found = pd.factorize(cells)
+    words = pd.Series(found, dtype=str).str.strip()  # of each different cell once
+    numbers = np.where(mark_missing(words), -1, pd.factorize(words)[0])
+    return np.asarray(np.append(numbers, -1)[codes], dtype=np.int64)
 
 
 def separate_missing(cells: pd.Series) -> NDArray[Any]:
