@@ -29,7 +29,7 @@ def list_differences(job: FoldJob) -> list[str]:
     if job.settled.cache == "jpeg":
         found.append("the original files in place of the JPEG cache")
     if job.dtype is not torch.float32:
-        found.append(f"other rounding, in {str(job.dtype).removeprefix('torch.')}, of merged layers")
+        found.append(f"another rounding ({str(job.dtype).removeprefix('torch.')} in merged layers)")
     if recipe.compile:
         found.append("no torch.compile")
     return found
@@ -45,7 +45,7 @@ def describe_fold(job: FoldJob, *, epoch: int, epoch_score: float | None, score:
         return None
     line = f"fold {name_fold(job.data.fold)}  OOF {job.run.competition.metric} {score:.5f}"
     if f"{score:.5f}" != f"{epoch_score:.5f}":
-        why = ", ".join(list_differences(job)) or "other rounding of merged layers"
+        why = ", ".join(list_differences(job)) or "another rounding (merged layers)"
         line += f", after epoch {epoch + 1} it was {epoch_score:.5f}: the OOF takes {why}"
     if job.judge.fits:
         line += "; thresholds and the like are fitted to these same rows, in the CV to those of the other folds"

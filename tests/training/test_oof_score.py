@@ -19,7 +19,7 @@ WORDS = {
     "soup": "the mean of the best epochs' weights",
     "views": "the mean of 2 views",
     "cache": "the original files in place of the JPEG cache",
-    "dtype": "other rounding, in bfloat16, of merged layers",
+    "dtype": "another rounding (bfloat16 in merged layers)",
     "compile": "no torch.compile",
 }
 
