@@ -10,7 +10,7 @@ import pandas as pd
 
 from kitsolve.config import Competition, LabelList, Train
 from kitsolve.data.groups import group_cells
-from kitsolve.data.labels import mark_missing, unite_labels
+from kitsolve.data.labels import differ_in_case, mark_missing, unite_labels
 from kitsolve.data.sample import open_sample, speaks_for
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.testset import Note
@@ -75,7 +75,11 @@ def _unite_labels(rows: pd.DataFrame, competition: Competition, *, note: Note) -
     facts = competition.train
     name, separator = facts.targets[0], facts.target.separator if isinstance(facts.target, LabelList) else None
     words = {cell: [cell] if separator is None else _split(cell, separator) for cell in rows[name].unique()}
-    changed, said = unite_labels({label for labels in words.values() for label in labels})
+    known = {label for labels in words.values() for label in labels}
+    if cases := [] if competition.task == "regression" else differ_in_case(known):
+        first = ", ".join(map(repr, cases[0]))
+        note(f"{name}: {len(cases)} labels differ in case alone, first {first}: they are different classes.")
+    changed, said = unite_labels(known)
     if not changed:
         return rows
     note(f"{name}: {said}")

@@ -75,6 +75,15 @@ def unite_labels(labels: Collection[str]) -> tuple[dict[str, str], str]:
     return {label: key for key, labels in changed.items() for label in labels if label != key}, said
 
 
+def differ_in_case(labels: Iterable[str]) -> list[tuple[str, ...]]:
+    """Words that differ in upper and lower case alone; single letters and codes with digits may well do so."""
+    groups: dict[str, list[str]] = {}
+    for label in sorted(labels):
+        if len(label) > 1 and not any(map(str.isdigit, label)):
+            groups.setdefault(label.casefold(), []).append(label)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
 def find_label(label: str, names: Collection[str]) -> str:
     """The name that a fact means: the label itself, or the one that is equal to it."""
     if label in names:

@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import UnidentifiedImageError
 from torch import Tensor
 
 from kitsolve.inference.bundle import Preprocessing
@@ -62,6 +63,9 @@ def inspect_image(
             image, seen = to_rgb(decoded, background=background, bits=bits)
     except ImageError as error:
         raise ValueError(f"image {path} {error}") from error
+    except UnidentifiedImageError as error:  # its own words name an object in memory
+        begin = f"it begins with {data[:20]!r}, as no image that can be read does"
+        raise ValueError(f"image {path} is damaged or no image: {begin}.") from error
     except Exception as error:  # the decoders of some fifty formats raise of every kind for a damaged file
         raise ValueError(f"image {path} is damaged or no image: {error or type(error).__name__}.") from error
     if channels not in (1, 3):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from kitsolve.data.labels import (
     canonical,
+    differ_in_case,
     is_missing,
     is_number,
     mark_missing,
@@ -144,3 +145,16 @@ def test_words_that_stand_for_a_missing_value(mark):
 @pytest.mark.parametrize("word", ["0", "no", "nano", "normal", "nan1", "background", "-1", "other"])
 def test_words_that_do_not(word):
     assert not is_missing(word)
+
+
+@pytest.mark.parametrize(
+    ("labels", "found"),
+    [
+        (["Cat", "cat", "dog"], [("Cat", "cat")]),
+        (["a", "A", "w1x", "w1X"], []),  # letters and codes
+        (["Straße", "STRASSE", "Weg"], [("STRASSE", "Straße")]),
+        (["cat", "cats"], []),
+    ],
+)
+def test_words_that_differ_in_case_alone_are_found(labels, found):
+    assert differ_in_case(labels) == found

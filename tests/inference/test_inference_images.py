@@ -239,3 +239,10 @@ def test_a_letterbox_keeps_the_whole_image_between_bars_of_the_mean_colour():
     assert (resized[:, 30:] == [128, 64, 191]).all()
     assert (resized[:, 11:19] == 0).all()
     assert (resized[:, 21:30] == 255).all()
+
+
+@pytest.mark.parametrize("content", [b"<html>404 Not Found", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_file_that_is_no_image_is_told_with_its_beginning(tmp_path, content):
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ValueError, match=f"begins with b'{content[:10].decode()}"):
+        read_image(tmp_path / "a.png")
