@@ -38,7 +38,7 @@ def shown_labels(sample: pd.DataFrame, competition: Competition) -> list[str]:
         return [str(name) for name in sample.columns[1:]]
     if facts.kind not in LABEL_KINDS:
         return []
-    cells = sample.iloc[:, 1].unique().tolist()
+    cells: list[str] = sample.iloc[:, 1].unique().tolist()
     if facts.kind == "label":
         return cells
     return list(dict.fromkeys(label for cell in cells for label in cell.split(facts.separator) if label.strip()))
