@@ -21,6 +21,7 @@ from kitsolve.proposing.columns import (
     naming_fields,
 )
 from kitsolve.proposing.coverage import say_repeated
+from kitsolve.proposing.evidence import Evidence
 from kitsolve.proposing.findings import Sample, TestRows, TrainRows, find_sample, find_test, find_train
 from kitsolve.proposing.foreign import describe_cut
 from kitsolve.proposing.forms import Form, Hints
@@ -30,7 +31,7 @@ from kitsolve.proposing.layout import Layout, describe_images, read_layout, suff
 from kitsolve.proposing.lookalikes import choose_duplicates, find_lookalikes
 from kitsolve.proposing.made import NO_TEST, find_test_set, make_sample, write_sample
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
-from kitsolve.proposing.refusal import Evidence, refuse, refuse_packed_test
+from kitsolve.proposing.refusal import refuse, refuse_packed_test
 from kitsolve.proposing.regions import find_places
 from kitsolve.proposing.roles import is_of_test
 from kitsolve.proposing.scoring import choose_metric, choose_scheme, choose_way

@@ -6,72 +6,24 @@ are. Invented facts would only hide the cause, so that a refused layout gets no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
 
 from kitsolve.errors import KitsolveError
 from kitsolve.proposing import containers
-from kitsolve.proposing.answers import name_answers
-from kitsolve.proposing.columns import is_number
-from kitsolve.proposing.findings import Sample, TrainRows
-from kitsolve.proposing.keys import find_bags, find_composite, find_pairs
-from kitsolve.proposing.layout import Layout
-from kitsolve.proposing.regions import (
-    BOX_NAMES,
-    MASK_NAMES,
-    RUN_NAMES,
-    find_corners,
-    hold_boxes,
-    hold_polygons,
-    hold_runs,
+from kitsolve.proposing.asked import (
+    name_answers,
+    name_bags,
+    name_detection,
+    name_embedding,
+    name_long_rows,
+    name_masks,
+    name_pairs,
+    name_segmentation,
 )
-from kitsolve.proposing.roles import find_id_column
-from kitsolve.proposing.sources import Source
-
-LEAST_NUMBERS = 32
-"""So many numbered lines an image are a vector, not answers that have names."""
-MASK_FILES = ("mask", "segm", "label", "annot", "gt", "truth")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a raw folder holds: its files, tables, sample submission, and the train rows as far as they were found.
-
-    `has_labels`: a column could be the label. `notes`: sentences about archives and tables that cannot be read.
-    """
-
-    layout: Layout
-    sources: Sequence[Source]
-    sample: Sample
-    train: TrainRows
-    has_labels: bool = False
-    notes: Sequence[str] = ()
-
-    @property
-    def asked(self) -> list[str]:
-        """The columns that the sample submission wants filled."""
-        return [] if self.sample.rows is None else [str(name) for name in self.sample.rows.columns[1:]]
-
-    @property
-    def tables(self) -> list[Source]:
-        """The tables of the train rows: the one they were read from, else all but the sample submissions."""
-        if self.train.source is not None:
-            return [self.train.source]
-        return [source for source in self.sources if source.path not in self.sample.paths]
-
-    def lacks(self, source: Source, columns: Sequence[str]) -> bool:
-        """Whether the sample asks for what a table has in these columns alone, and shows no plain value of it."""
-        others = set(map(str, source.rows)) - set(columns)
-        open_ones = [name for name in self.asked if name not in others]
-        shown = {cell for name in open_ones for cell in self.sample_cells(name)}
-        return not self.asked or (bool(open_ones) and not any(map(is_number, shown)))
-
-    def sample_cells(self, name: str) -> pd.Series:
-        """A column of the sample submission."""
-        assert self.sample.rows is not None
-        return self.sample.rows[name]
+from kitsolve.proposing.evidence import Evidence
+from kitsolve.proposing.layout import Layout
+from kitsolve.proposing.regions import BOX_NAMES
 
 
 @dataclass(frozen=True)
@@ -138,121 +90,6 @@ def _name_unlabelled(evidence: Evidence) -> str:
     return f"{source.path} names the train images and has no column that could be their label{beside}"
 
 
-def _find_segmentation(evidence: Evidence) -> str:
-    for name in evidence.asked:
-        if BOX_NAMES.search(name):
-            continue
-        if RUN_NAMES.search(name) or (MASK_NAMES.search(name) and _shows_regions(evidence.sample_cells(name))):
-            return f"the sample submission asks for {name!r}, runs of pixels or outlines: this is segmentation"
-    for source in evidence.tables:
-        for name in source.rows:
-            outlined = hold_polygons(source.rows[name])
-            if (outlined or hold_runs(source.rows[name])) and evidence.lacks(source, [name]):
-                what = "polygons" if outlined else "run lengths of pixels"
-                return f"the column {name!r} of {source.path} holds {what}: this is segmentation"
-    return ""
-
-
-def _shows_regions(cells: pd.Series) -> bool:
-    """Whether the sample's cells are runs of pixels or outlines."""
-    filled = cells[cells.str.strip() != ""]
-    return len(filled) > 0 and (bool(filled.str.fullmatch(r"(?:\d+ \d+ ?)+").all()) or hold_polygons(filled))
-
-
-def _find_detection(evidence: Evidence) -> str:
-    boxes = [name for name in evidence.asked if BOX_NAMES.search(name)]
-    if boxes:
-        return f"the sample submission asks for {boxes[0]!r}, boxes: this is detection"
-    for source in evidence.tables:
-        found = _find_boxes(source)
-        wanted = bool(evidence.asked) and set(evidence.asked) <= set(found)
-        if wanted or (found and _repeats_images(evidence, source) and evidence.lacks(source, found)):
-            return f"{source.path} has boxes ({', '.join(found)}), several an image: this is detection"
-    return _find_listed_boxes(evidence)
-
-
-def _find_boxes(source: Source) -> list[str]:
-    """The columns or the keys of JSON lists that hold boxes."""
-    cells = [str(name) for name in source.rows if hold_boxes(source.rows[name])]
-    keys = [key for key in source.lists if BOX_NAMES.search(key)]
-    return cells[:1] or keys[:1] or find_corners(list(map(str, source.rows)))
-
-
-def _repeats_images(evidence: Evidence, source: Source) -> bool:
-    fields = [name for name in evidence.train.fields if name in source.rows]
-    return bool(fields) and bool(source.rows.duplicated(fields).any())
-
-
-def _find_listed_boxes(evidence: Evidence) -> str:
-    """Boxes in a text or XML file beside each image, where nothing else is a label."""
-    if evidence.has_labels:
-        return ""
-    stems = {_stem(path) for path in evidence.layout.images}
-    beside = [path for path in evidence.layout.files if path.endswith((".txt", ".xml")) and _stem(path) in stems]
-    if len(beside) >= max(2, len(stems) / 2):
-        return f"{len(beside):,} images have a file of boxes or outlines of their own, first: {min(beside)}"
-    return ""
-
-
-def _stem(path: str) -> str:
-    return path.rpartition("/")[2].rpartition(".")[0]
-
-
-def _find_masks(evidence: Evidence) -> str:
-    """Images that are the masks of other images, where there are no labels."""
-    if evidence.has_labels:
-        return ""
-    images = evidence.layout.images
-    masks = [path for path in images if any(word in path.lower() for word in MASK_FILES)]
-    plain = {_stem(path) for path in set(images) - set(masks)}
-    paired = [path for path in masks if any(_stem(path).startswith(stem) for stem in _heads(_stem(path), plain))]
-    if paired and len(paired) >= len(plain) / 2:
-        return f"{len(paired):,} images are masks of other images, first: {paired[0]}: this is segmentation"
-    return ""
-
-
-def _heads(stem: str, plain: set[str]) -> Iterator[str]:
-    """The names among `plain` with which a name begins."""
-    return (stem[:end] for end in range(len(stem), 0, -1) if stem[:end] in plain)
-
-
-def _find_pairs(evidence: Evidence) -> str:
-    return find_pairs(evidence.layout, evidence.sample.rows, [source.rows for source in evidence.tables])
-
-
-def _find_embedding(evidence: Evidence) -> str:
-    ids = find_composite(evidence.layout, evidence.sample.rows)
-    if ids is None or not ids.is_numbered or ids.lines < LEAST_NUMBERS:
-        return ""
-    return f"the sample submission asks for {ids.lines:,} numbers an image, a line each ({ids.example}): an embedding"
-
-
-def _find_long_rows(evidence: Evidence) -> str:
-    """Lines for each image and answer, where the train rows find no image either."""
-    ids = find_composite(evidence.layout, evidence.sample.rows)
-    if ids is None or evidence.sample.rows is None:
-        return ""
-    names = list(evidence.sample.rows.iloc[:, 0])
-    rest = [source for source in evidence.sources if source.path not in evidence.sample.paths]
-    if any(find_id_column(source, names) for source in rest):
-        return ""
-    return (
-        f"the sample submission has {ids.lines} lines an image: an id is an image and the name of an answer "
-        f"({ids.example})"
-    )
-
-
-def _find_answers(evidence: Evidence) -> str:
-    if evidence.train.source is None or evidence.sample.rows is None:
-        return ""
-    return name_answers(evidence.train.source.rows, evidence.asked)
-
-
-def _find_bags(evidence: Evidence) -> str:
-    rest = [source for source in evidence.sources if source.path not in evidence.sample.paths]
-    return find_bags(evidence.layout, rest, evidence.asked)
-
-
 def _find_parts(evidence: Evidence) -> str:
     parts = containers.find_parts(evidence.layout)
     if not parts:
@@ -308,37 +145,37 @@ def _find_no_rows(evidence: Evidence) -> str:
 
 TASKS = (
     Kind(
-        _find_segmentation,
+        name_segmentation,
         WHOLE_IMAGES + "take a library for masks (segmentation_models.pytorch, nnU-Net), or make a table with a label "
         "for each image.",
     ),
     Kind(
-        _find_detection,
+        name_detection,
         WHOLE_IMAGES + "take a library for boxes (ultralytics, torchvision.models.detection), or make a table with a "
         "label for each image or each cut-out box.",
     ),
-    Kind(_find_masks, WHOLE_IMAGES + "take a library for masks (segmentation_models.pytorch, nnU-Net)."),
+    Kind(name_masks, WHOLE_IMAGES + "take a library for masks (segmentation_models.pytorch, nnU-Net)."),
     Kind(
-        _find_pairs,
+        name_pairs,
         WHOLE_IMAGES + "write each pair as one image (side by side, or as channels of a .npy) with a table of its "
         "labels, and run `kitsolve new` with --from that folder.",
     ),
     Kind(
-        _find_embedding,
+        name_embedding,
         "kitsolve predicts labels or one number for an image: train a model of your own for the vectors.",
     ),
     Kind(
-        _find_bags,
+        name_bags,
         "kitsolve predicts one image a row: write the images of a row as one (a montage, or channels of a .npy) with a "
         "table of its labels, and run `kitsolve new` with --from that folder.",
     ),
     Kind(
-        _find_answers,
+        name_answers,
         "kitsolve predicts one answer an image: make a folder for each answer whose sample submission has its column "
         "alone, run `kitsolve new` with --from it, and join the submissions.",
     ),
     Kind(
-        _find_long_rows,
+        name_long_rows,
         "kitsolve predicts a row for each image: write a prepare.py whose fetch(raw) makes a table and a sample with a "
         "line for each image and a column for each answer, and whose submission(sample, outputs, class_names) makes "
         "the long file of them.",
