@@ -13,6 +13,7 @@ import pandas as pd
 
 from kitsolve.config import Competition, load_prepare, read_competition
 from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, unpack, unpack_nested
+from kitsolve.data.copies import describe_copies
 from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.image_files import describe_unused, find_unused_images
@@ -227,6 +228,7 @@ def _write_tables(
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
     notices += said + try_metric(metric, targets, plain, folds) + describe_unused_functions(workspace, competition)
     notices += describe_check(check, competition.image)
+    notices += describe_copies(check.seen["content"], train, test, competition.train.targets)
     unused = find_unused_images(raw, train.path, test_paths=test.path)
     notices += [describe_unused(unused)] if unused else []
     write_csv(tables / "train.csv", train)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,10 +15,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from kitsolve.config import Image
+from kitsolve.data.missing import explain_missing, lies_outside
 from kitsolve.data.pages import has_pages
 from kitsolve.data.signatures import COLOURS, THUMB_PX, Signatures, sign_image
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import decoding_threads
+from kitsolve.inference.filetree import FileTree, folder_lister
 from kitsolve.inference.images import inspect_image, read_bytes
 
 SHOWN = 10
@@ -36,6 +39,7 @@ RECORD = np.dtype(
         ("transparent", np.bool_),
         ("invisible", np.bool_),
         ("pages", np.bool_),
+        ("content", np.uint64),
     ]
 )
 
@@ -46,7 +50,7 @@ class ImageCheck:
 
     `hash`, `thumb`, `colour`: see `sign_image`. `bits`: how many of 16 are used, 0 for an image of other numbers.
     `low`, `high`: the range of numbers that lie in no usual one, else NaN. `pages`: there are several, of which the
-    first is read.
+    first is read. `content`: a hash of the whole file.
     """
 
     paths: Sequence[str]
@@ -79,6 +83,8 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, image: Image | N
     seen, problems = np.zeros(len(paths), dtype=RECORD), []
 
     def look(path: str) -> tuple[Any, ...] | str:
+        if lies_outside(path):
+            return f"image {path} is not read:"
         try:
             return _look(raw / path, reading)
         except ValueError as error:
@@ -89,11 +95,13 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, image: Image | N
         shown = tqdm(looks, total=len(paths), desc="checking images", unit="img", leave=False, disable=None)
         for number, found in enumerate(shown):
             if isinstance(found, str):
-                problems.append(found)
+                problems.append((paths[number], found))
             else:
                 seen[number] = found
     if problems:
-        raise _cannot_be_used(problems, len(paths), slug)
+        tree = FileTree(folder_lister(raw))
+        told = [f"{found} {explain_missing(tree, path)}".rstrip() for path, found in problems[:SHOWN]]
+        raise _cannot_be_used(told, problems=len(problems), count=len(paths), slug=slug)
     return ImageCheck(paths, seen)
 
 
@@ -101,8 +109,12 @@ def _look(path: Path, reading: dict[str, Any]) -> tuple[Any, ...]:
     data = read_bytes(path)
     image, seen = inspect_image(path, **reading, data=data)
     low, high = seen.range or (np.nan, np.nan)
-    odd = (seen.bits, low, high, seen.transparent, seen.invisible, has_pages(data))
+    odd = (seen.bits, low, high, seen.transparent, seen.invisible, has_pages(data), _hash_file(data))
     return (*sign_image(image), *image.shape[:2], *odd)
+
+
+def _hash_file(data: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def _in_turn(pool: ThreadPoolExecutor, function: Callable[[str], Any], paths: Sequence[str]) -> Iterator[Any]:
@@ -111,11 +123,10 @@ def _in_turn(pool: ThreadPoolExecutor, function: Callable[[str], Any], paths: Se
         yield from pool.map(function, paths[start : start + CHUNK])
 
 
-def _cannot_be_used(problems: list[str], count: int, slug: str) -> KitsolveError:
-    shown = "\n  ".join(problems[:SHOWN])
-    more = f"\n  and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+def _cannot_be_used(shown: Sequence[str], *, problems: int, count: int, slug: str) -> KitsolveError:
+    lines = "\n  ".join([*shown, *([f"and {problems - len(shown)} more"] if problems > len(shown) else [])])
     return KitsolveError(
-        f"{len(problems)} of {count} images cannot be used:\n  {shown}{more}",
+        f"{problems} of {count} images cannot be used:\n  {lines}",
         hint=f"run `kitsolve fetch {slug} --force`, or correct train.image and test.image in its competition.toml.",
     )
 

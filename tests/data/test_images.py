@@ -115,3 +115,10 @@ def test_images_that_no_row_uses_are_said_at_fetch(shades):
     write_image(raw / "test" / "hidden.png", "dark", seed=0)
     (notice,) = fetch(shades, "shades", source=raw).notices
     assert "1 image files beside the train images belong to no row (1 .jpg), first: train/more.jpg" in notice
+
+
+def test_a_missing_image_is_told_with_what_is_there_in_its_place(tmp_path):
+    write_image(tmp_path / "train" / "a.png", "grey", seed=0)
+    with pytest.raises(KitsolveError, match="a.png is there: a template that ends in") as caught:
+        check_images(tmp_path, ["train/a.jpg", "../b.png"], slug="x")
+    assert "b.png is not read: it lies outside of the raw folder" in caught.value.problem
