@@ -128,7 +128,7 @@ def run(
     lines = [describe_cv(done.cv), f"notebook    {done.notebook}", f"submission  {done.submission}"]
     lines += [f"score       {done.score:.5f} on the held-out test set"] if done.score is not None else []
     lines += [f"rehearsal   passed {len(done.rehearsal.checks)} checks in {done.rehearsal.seconds:.0f} s"]
-    _print(asdict(done), "\n".join(lines), as_json)
+    _print(asdict(done), "\n".join(lines), as_json, notices=done.cv.notices)
 
 
 @app.command()

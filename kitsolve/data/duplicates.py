@@ -50,7 +50,7 @@ def group_duplicates(hashes: NDArray[np.uint64], *, distance: int = 3) -> NDArra
     """
     codes, unique = pd.factorize(hashes)
     pairs = np.concatenate(list(iter_near_pairs(unique, distance)), axis=1)
-    return connect(len(unique), pairs)[codes]
+    return np.asarray(connect(len(unique), pairs)[codes], dtype=np.int64)
 
 
 def iter_near_pairs(

@@ -121,7 +121,7 @@ def describe_twins(twins: NDArray[np.int64]) -> Finding | None:
 def _are_within(fine: NDArray[np.int64], coarse: NDArray[np.int64]) -> bool:
     """Whether nearly all rows of a fine group lie in one coarse group with the others of it."""
     alone = np.where(coarse >= 0, coarse, coarse.max() + 1 + np.arange(len(coarse)))
-    return count_torn(fine, alone) < (1 - MOSTLY) * (fine >= 0).sum()
+    return bool(count_torn(fine, alone) < (1 - MOSTLY) * (fine >= 0).sum())
 
 
 def count_torn(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
