@@ -102,7 +102,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: it is missing or damaged, or a tensor holds what is no finite number.
     """
     try:
-        tensors = load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except (SafetensorError, OSError) as error:
         raise ValueError(f"{path} cannot be read: {error}.") from error
     odd = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]

@@ -89,7 +89,7 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     write_csv(folder / "folds.csv", pd.DataFrame({"image_id": theirs.index, "fold": theirs.to_numpy()}))
     content = digest(*(folder / f"fold_{fold}.csv" for fold in folds))
     tables = digest(workspace.tables(slug) / "folds.csv")
-    made = {"folds_sha256": tables, "sha256": content, "folds": folds, "teacher_started": run.started}
+    made: dict[str, Any] = {"folds_sha256": tables, "sha256": content, "folds": folds, "teacher_started": run.started}
     made |= {"made_from": _hash_sources(workspace, run, folds)}
     write_sealed(folder / "pseudo.json", made)
     return Pseudo(str(folder), len(images.image_ids), kept)
