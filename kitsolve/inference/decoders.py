@@ -52,12 +52,17 @@ def decode_image(data: bytes, *, transparency: bool) -> Decoded:
         _check_jpeg(data)
     chunks = _read_chunks(data) if data.startswith(PNG) else {}
     if transparency and _may_be_transparent(data, chunks):
+        plain = data.startswith(PNG) and b"tRNS" not in chunks and b"eXIf" not in chunks
+        whole = _decode_with_alpha(data) if plain else None
+        if whole is not None:
+            return whole
         try:
             with Image.open(io.BytesIO(data)) as image:
                 if image.has_transparency_data:
                     return _decode_transparent(data, image)
         except (Image.UnidentifiedImageError, Image.DecompressionBombError):
-            return _decode_with_alpha(data)  # a kind, or so large an image, that OpenCV alone reads
+            # A kind, or so large an image, that OpenCV alone reads.
+            return _decode_with_alpha(data) or Decoded(_decode_opaque(data))
     return Decoded(_decode_opaque(data))
 
 
@@ -201,14 +206,17 @@ def _decode_transparent(data: bytes, image: Image.Image) -> Decoded:
     return Decoded(np.ascontiguousarray(rgba[..., :3]), rgba[..., 3])
 
 
-def _decode_with_alpha(data: bytes) -> Decoded:
-    """The same by OpenCV alone: a fourth channel is the alpha."""
+def _decode_with_alpha(data: bytes) -> Decoded | None:
+    """The same by OpenCV alone, whose fourth channel is the alpha; None where there is none."""
     image = _decode_with_cv2(data, cv2.IMREAD_UNCHANGED)
     if image is None or image.ndim != 3 or image.shape[2] != 4:
-        return Decoded(_decode_opaque(data))
+        return None
+    colours = np.ascontiguousarray(image[..., 2::-1])
+    if image.dtype == np.uint8:
+        return Decoded(colours, image[..., 3])
     top = 1.0 if image.dtype.kind == "f" else float(np.iinfo(image.dtype).max)
     alpha = np.rint((image[..., 3] / top).clip(0, 1) * 255).astype(np.uint8)
-    return Decoded(np.ascontiguousarray(image[..., 2::-1]), alpha)
+    return Decoded(colours, alpha)
 
 
 def _rgba(image: Image.Image) -> np.ndarray:

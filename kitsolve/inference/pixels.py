@@ -50,9 +50,10 @@ def to_rgb(decoded: Decoded, *, background: str, bits: int) -> tuple[np.ndarray,
 
 def lay_on(image: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
     """The image over a colour, by the share alpha / 255 of each pixel, rounded to the nearest."""
-    share = alpha[..., None].astype(np.uint32)
-    mixed = image * share + np.array(colour, dtype=np.uint32) * (255 - share)
-    return ((mixed + 127) // 255).astype(np.uint8)
+    share = alpha[..., None].astype(np.uint16)
+    mixed = image * share + np.array(colour, dtype=np.uint16) * (255 - share) + np.uint16(128)
+    # Division by 255, rounded, of what fits into 16 bits (Blinn, Three wrongs make a right, 1995).
+    return ((mixed + (mixed >> 8)) >> 8).astype(np.uint8)
 
 
 def to_uint8(numbers: np.ndarray, *, bits: int) -> tuple[np.ndarray, Seen]:

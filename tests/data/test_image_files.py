@@ -64,3 +64,11 @@ def test_the_sentence_counts_the_suffixes_and_names_the_first(count):
     said = describe_unused([f"train/{number}.jfif" for number in range(count)])
     assert said.startswith(f"{count} image files")
     assert f"({count} .jfif), first: train/0.jfif" in said
+
+
+def test_rows_of_any_suffix_are_images_alone(tmp_path):
+    make(tmp_path, "train/cat/a.jpg", "train/cat/Thumbs.db", "train/dog/b.JFIF", "train/dog/desktop.ini")
+    rows = read_train_rows(tmp_path, Rows(glob="train/*/*"), slug="pets")
+    assert rows.path.tolist() == ["train/cat/a.jpg", "train/dog/b.JFIF"]
+    make(tmp_path, "odd/a.one", "odd/b.two")
+    assert len(read_train_rows(tmp_path, Rows(glob="odd/*"), slug="pets")) == 2
