@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kitsolve.config import Rows
 from kitsolve.data.image_files import describe_unused, find_unused_images
+from kitsolve.data.table import read_train_rows
 from kitsolve.inference.filetree import IMAGE_SUFFIXES
 
 TREES = st.dictionaries(
