@@ -94,8 +94,9 @@ class Cache:
         """The scaled image of a row, (height, width, channels) uint8, not to be written to; None: it is damaged."""
         offset, size, height, width, checksum = self.index[row]
         stored = self.bytes[offset : offset + size]
-        if zlib.crc32(stored) != checksum:
-            return self._give_up(row)
+        if zlib.crc32(stored.data) != checksum:
+            self._give_up(row)
+            return None
         if self.format == "raw":
             return stored.reshape(height, width, self.channels)
         flag = cv2.IMREAD_GRAYSCALE if self.channels == 1 else cv2.IMREAD_COLOR_RGB

@@ -51,7 +51,7 @@ def _plain(path: str) -> str:
 
 def _class_folders(raw: Path, folders: set[str]) -> set[str]:
     """The folders beside those that are two or more of one parent; not right below `raw`, where splits lie."""
-    siblings = defaultdict(int)
+    siblings: dict[str, int] = defaultdict(int)
     for folder in folders:
         siblings[folder.rpartition("/")[0]] += 1
     found = set()

@@ -8,7 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 JPEG = b"\xff\xd8\xff"
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -60,7 +60,7 @@ def decode_image(data: bytes, *, transparency: bool) -> Decoded:
             with Image.open(io.BytesIO(data)) as image:
                 if image.has_transparency_data:
                     return _decode_transparent(data, image)
-        except (Image.UnidentifiedImageError, Image.DecompressionBombError):
+        except (UnidentifiedImageError, Image.DecompressionBombError):
             # A kind, or so large an image, that OpenCV alone reads.
             return _decode_with_alpha(data) or Decoded(_decode_opaque(data))
     return Decoded(_decode_opaque(data))
@@ -154,7 +154,7 @@ def _decode_tiff(data: bytes) -> np.ndarray:
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
                 return _numbers_of(image)
             image.load()
-    except (Image.UnidentifiedImageError, Image.DecompressionBombError):
+    except (UnidentifiedImageError, Image.DecompressionBombError):
         pass  # a kind, or so large an image, that OpenCV alone reads
     # With IMREAD_COLOR it exchanges colours of 16 bits, and gives no float of one channel.
     numbers = _decode_with_cv2(data, cv2.IMREAD_UNCHANGED)
