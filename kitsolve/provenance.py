@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,9 @@ from pathlib import Path
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import file_sha256
 from kitsolve.workspace import read_json, write_sealed
+
+READERS = 8
+"""Threads that read files; not one a core, since a container sees more cores than it may use."""
 
 Sources = Mapping[str, str]
 """What something was made from: name -> sha256. A name is a word for the user: "bundle.json", "the test images"."""
@@ -71,10 +73,11 @@ def text_sha256(*texts: str) -> str:
 def files_sha256(folder: Path, names: Iterable[str]) -> str:
     """Hexadecimal sha256 of files of a folder: of their names and their contents, in the order given.
 
-    A file that is missing counts as such. All cores read: a disk is the limit, and what was just read is in memory.
+    A file that is missing counts as such. Several threads read: a disk is the limit, and what was just read is in
+    memory.
     """
     names = list(names)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(READERS) as pool:
         found = pool.map(lambda name: _content(folder / name), names)
         return text_sha256(*(part for pair in zip(names, found, strict=True) for part in pair))
 

@@ -228,7 +228,7 @@ def _write_tables(
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
     notices += said + try_metric(metric, targets, plain, folds) + describe_unused_functions(workspace, competition)
     notices += describe_check(check, competition.image)
-    notices += describe_copies(check.seen["content"], train, test, competition.train.targets)
+    notices += describe_copies(check.seen["content"].tolist(), train, test, competition.train.targets)
     unused = find_unused_images(raw, train.path, test_paths=test.path)
     notices += [describe_unused(unused)] if unused else []
     write_csv(tables / "train.csv", train)
