@@ -10,6 +10,7 @@ from kitsolve.inference.bundle import SubmissionRules
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.ledger import read_ledger
 from kitsolve.submission.local import score_locally, submit_locally
+from kitsolve.submission.predict import keep_or_predict
 from kitsolve.submission.submit import Wishes, plan_submit
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
@@ -59,11 +60,11 @@ def test_without_answers_the_error_says_how_to_get_them(local):
     assert "kitsolve fetch shades --force" in caught.value.hint
 
 
-def test_a_submission_that_was_changed_by_hand_is_checked_again(local):
+def test_a_submission_that_was_changed_by_hand_is_not_scored_as_the_runs_own(local):
     bundle = export_bundle(local, "shades", [])
-    path = local.submission("shades", bundle.name)
+    path = keep_or_predict(local, bundle)
     write_csv(path, pd.DataFrame({"image_id": ["t000"], "shade": ["dark"]}))
-    with pytest.raises(KitsolveError, match="lacks 6 of 7 ids"):
+    with pytest.raises(KitsolveError, match="was changed after `kitsolve predict` wrote it"):
         submit_locally(local, bundle)
 
 
