@@ -71,8 +71,6 @@ def fetch(
     competition = read_competition(workspace, slug)
     marker = workspace.tables(slug) / "tables.json"
     earlier = read_earlier(workspace, slug)
-    if force or not workspace.raw(slug).is_dir():
-        marker.unlink(missing_ok=True)
     fetch_raw(workspace, slug, source=source, prepare=load_prepare(workspace, slug), force=force)
     unpack_nested(workspace.raw(slug), competition.archives)
     unpack_arrays(workspace.raw(slug), competition)
@@ -136,6 +134,7 @@ def fetch_raw(
     if prepare is not None and hasattr(prepare, "answers"):
         with own_code(Path(str(prepare.__file__)), "answers"):
             write_csv(workspace.answers(slug), prepare.answers())
+    (workspace.tables(slug) / "tables.json").unlink(missing_ok=True)  # its tables are of the files that go now
     forget_origin(workspace, slug)
     shutil.rmtree(raw, ignore_errors=True)
     os.replace(partial, raw)
@@ -226,7 +225,12 @@ def _write_tables(
         workspace, train, targets, competition, twins=twins, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
-    notices += said + try_metric(metric, targets, plain, folds) + describe_unused_functions(workspace, competition)
+    notices += (
+        said
+        + report.notices
+        + try_metric(metric, targets, plain, folds)
+        + describe_unused_functions(workspace, competition)
+    )
     notices += describe_check(check, competition.image)
     notices += describe_copies(check.seen["content"].tolist(), train, test, competition.train.targets)
     unused = find_unused_images(raw, train.path, test_paths=test.path)

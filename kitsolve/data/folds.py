@@ -27,7 +27,7 @@ class FoldReport:
     `rows`: of each fold. `shares`: each fold's share of rows with a label, of the 20 most frequent labels; of values
     their "mean". `largest_gap`: between a fold's share and that of all rows, over all labels and folds; of values
     between the means, in standard deviations. `leaks`: groups that lie in more than one fold. `notices`: what a user
-    should know of rows that should lie in one fold and do not.
+    should know of classes that a fold cannot learn, and of rows that should lie in one fold and do not.
     """
 
     rows: list[int]
@@ -222,7 +222,26 @@ def describe_folds(
     shares, overall = counts / rows[:, None], counts.sum(axis=0) / len(folds)
     shown = np.argsort(-overall, kind="stable")[:MOST_SHOWN]
     named = {label_names[label]: shares[:, label].tolist() for label in shown.tolist()}
-    return FoldReport(rows.tolist(), named, float(np.abs(shares - overall).max()), leaks)
+    gap = float(np.abs(shares - overall).max())
+    return FoldReport(rows.tolist(), named, gap, leaks, _describe_rare(counts, label_names))
+
+
+def _describe_rare(counts: Integers, label_names: Sequence[str]) -> list[str]:
+    """A sentence about classes whose rows all lie in one fold.
+
+    Args:
+        counts: (folds, labels) rows.
+    """
+    if len(label_names) == 1:
+        return [f"all rows have the label {label_names[0]!r}: there is nothing to tell apart."]
+    rare = np.flatnonzero(np.count_nonzero(counts, axis=0) == 1)
+    if not len(rare):
+        return []
+    rows = int(counts[:, rare[0]].sum())
+    return [
+        f"{len(rare):,} of {len(label_names):,} classes have all their rows in one fold, first "
+        f"{label_names[rare[0]]!r} ({rows} row{'s' * (rows > 1)}): the model that is validated there never learns them."
+    ]
 
 
 def _count_leaks(folds: Integers, groups: Integers) -> int:

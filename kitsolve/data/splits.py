@@ -171,7 +171,8 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     if competition.folds.duplicates == "group":
         twins = find_twins(read_train_signatures(workspace, competition, train))
     folds, report = split_rows(train, targets, competition, twins=twins)
-    report = replace(report, notices=tell_torn(tables, pd.Series(folds, index=train.image_id), competition))
+    torn = tell_torn(tables, pd.Series(folds, index=train.image_id), competition)
+    report = replace(report, notices=[*report.notices, *torn])
     write_folds(tables, train.image_id, folds, choices)
     told = facts.model_dump(mode="json")
     done["facts"] |= {"folds": told["folds"]}

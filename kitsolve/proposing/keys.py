@@ -100,7 +100,7 @@ def find_bags(layout: Layout, sources: Sequence[Source], asked: Sequence[str]) -
 
 def _names_images(cells: pd.Series, known: set[str]) -> bool:
     few = cells.iloc[:MOST_LOOKED_AT]
-    return few.nunique() > 1 and sum(few.isin(known)) > NEARLY_ALL * len(few)
+    return bool(few.nunique() > 1 and sum(few.isin(known)) > NEARLY_ALL * len(few))
 
 
 def _image_names(layout: Layout) -> set[str]:

@@ -63,8 +63,8 @@ def verify(
         test["path"] = test.path.map(layout.tree.resolve)
         found["test rows"] = _count_found(test.path, layout)
         notices += describe_sample(targets.names, raw, competition) if targets is not None else []
-    paths = [None if table is None else table.path.tolist() for table in (train, test)]
-    coverage = compare(*paths, layout)
+    train_paths, test_paths = (None if table is None else table.path.tolist() for table in (train, test))
+    coverage = compare(train_paths, test_paths, layout)
     found |= {"note": " ".join(notices)} if notices else {}
     # The folder for a time says nothing to people.
     problems = [problem.replace(f"{raw}/", "") for problem in [*coverage.problems, *problems]]

@@ -101,3 +101,10 @@ def test_digits_look_like_a_kaggle_competition(tmp_path):
 def test_a_finished_fetch_of_a_root_that_was_moved_says_where_the_files_are_now(fetched, tmp_path):
     moved = Workspace(fetched.root.rename(tmp_path.with_name("moved")))
     assert fetch(moved, "shades").raw == str(moved.raw("shades"))
+
+
+def test_a_forced_fetch_that_fails_leaves_the_tables_as_they_are(fetched):
+    with pytest.raises(KitsolveError, match="is no folder"):
+        fetch(fetched, "shades", source=fetched.root / "nowhere", force=True)
+    assert fetch(fetched, "shades").train_rows == 36
+    assert len(read_train_table(fetched, "shades")) == 36

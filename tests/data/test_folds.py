@@ -319,3 +319,17 @@ def test_a_report_of_values_gives_means_and_their_gap_in_standard_deviations():
 
 def test_a_report_of_one_value_has_no_gap():
     assert describe_folds(np.array([0, 1]), targets=np.array([2.0, 2.0]), label_names=()).largest_gap == 0
+
+
+def test_classes_that_lie_in_one_fold_are_told():
+    report = describe_folds(np.array([0, 0, 1, 1]), targets=np.array([0, 1, 0, 2]), label_names=["a", "b", "c"])
+    assert report.notices == [
+        "2 of 3 classes have all their rows in one fold, first 'b' (1 row): the model that is validated there never "
+        "learns them."
+    ]
+    assert not describe_folds(np.array([0, 1]), targets=np.array([0, 0]), label_names=["a", "b"]).notices
+
+
+def test_a_single_class_is_told():
+    report = describe_folds(np.array([0, 1]), targets=np.array([0, 0]), label_names=["a"])
+    assert report.notices == ["all rows have the label 'a': there is nothing to tell apart."]
