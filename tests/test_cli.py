@@ -18,6 +18,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.submission.kaggle_image import read_kaggle_image
 
 CV_KEYS = {"metric", "folds", "mean", "std", "pooled", "oof_rows", "train_rows", "plain"}
+CV_KEYS |= {"last_epochs", "chosen_gain", "notices"}
 
 
 def call(root, *words):

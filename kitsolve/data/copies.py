@@ -18,15 +18,15 @@ def describe_copies(contents: Sequence[int], train: pd.DataFrame, test: pd.DataF
     known = pd.DataFrame({"path": train.path, "label": labels, "content": list(contents[: len(train)])})
     known = known.drop_duplicates("path")  # rows may share an image
     groups = known.groupby("content", sort=False)
-    torn = known[groups.label.transform("nunique") > 1]
+    conflicting = known[groups.label.transform("nunique") > 1]
     said = []
-    if len(torn):
-        first = torn[torn.content == torn.content.iloc[0]]
+    if len(conflicting):
+        first = conflicting[conflicting.content == conflicting.content.iloc[0]]
         one = first.iloc[0]
         other = first[first.label != one.label].iloc[0]
         said.append(
-            f"{len(torn):,} train images are the same file as one with another label, first: {one.path} ({one.label}) "
-            f"and {other.path} ({other.label})."
+            f"{len(conflicting):,} train images are the same file as one with another label, first: {one.path} "
+            f"({one.label}) and {other.path} ({other.label})."
         )
     hidden = pd.DataFrame({"path": test.path, "content": list(contents[len(train) :])}).drop_duplicates("path")
     both = hidden.merge(known, on="content", suffixes=("", "_train")).drop_duplicates("path")

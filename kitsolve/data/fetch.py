@@ -18,7 +18,8 @@ from kitsolve.data.features import fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.image_files import describe_unused, find_unused_images
 from kitsolve.data.images import check_images, describe_check
-from kitsolve.data.leakage import find_leakage, tell_torn, write_findings
+from kitsolve.data.leakage import describe_split_groups, find_leakage, write_findings
+from kitsolve.data.near_duplicates import find_near_duplicates
 from kitsolve.data.origin import check_origin, forget_origin, record_origin, take_listing
 from kitsolve.data.outputs import check_outputs
 from kitsolve.data.own_folds import write_folds
@@ -37,7 +38,6 @@ from kitsolve.data.stored import (
 from kitsolve.data.table import make_test_table, make_train_table, unpack_arrays
 from kitsolve.data.targets import encode_targets
 from kitsolve.data.trial import try_metric
-from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError, own_code
 from kitsolve.hooks import describe_unused_functions, find_competition_metric
 from kitsolve.workspace import Workspace, write_bytes, write_csv, write_sealed
@@ -95,7 +95,7 @@ def _describe_folds(workspace: Workspace, competition: Competition) -> list[str]
     slug, tables = competition.slug, workspace.tables(competition.slug)
     own = describe_own_folds(workspace, slug)
     folds = read_folds(workspace, slug, read_table(workspace, slug, "train.csv").image_id).set_index("image_id").fold
-    return own + tell_torn(tables, folds, competition)
+    return own + describe_split_groups(tables, folds, competition)
 
 
 def fetch_raw(
@@ -220,9 +220,9 @@ def _write_tables(
     fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
     paths = [*train.path, *test.path]
     check = check_images(raw, paths, slug=competition.slug, image=competition.image)
-    twins = find_twins(check.signatures[: len(train)])
+    near_duplicates = find_near_duplicates(check.signatures[: len(train)])
     folds, report, choices, said = split_again(
-        workspace, train, targets, competition, twins=twins, facts_before=facts_before
+        workspace, train, targets, competition, near_duplicates=near_duplicates, facts_before=facts_before
     )
     metric, plain = find_competition_metric(workspace, competition), targets.default_decoder(competition)
     notices += (
@@ -239,7 +239,7 @@ def _write_tables(
     write_csv(tables / "test.csv", test)
     write_folds(tables, train.image_id, folds, choices)
     write_signatures(tables, paths, check.signatures)
-    write_findings(tables, train, find_leakage(train, test, competition, targets, twins=twins))
+    write_findings(tables, train, find_leakage(train, test, competition, targets, near_duplicates=near_duplicates))
     fetched = Fetched(str(raw), len(train), len(test), len(report.rows), notices, check.bits)
     return fetched, report
 

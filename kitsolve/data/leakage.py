@@ -19,9 +19,9 @@ from kitsolve.workspace import read_csv, read_json, write_csv, write_json
 
 FILE, GROUPS = "leakage.json", "leakage.csv"
 DUPLICATES = "duplicates"
-MIN_TWINS, MIN_TWIN_SHARE = 10, 0.01
-"""Near-copies are worth a word from so many images, and so large a share of them, on."""
-MIN_TORN, MIN_TORN_SHARE = 10, 0.01
+MIN_NEAR_DUPLICATES, MIN_NEAR_SHARE = 10, 0.01
+"""Near-duplicates are worth a word from so many images, and so large a share of them, on."""
+MIN_SPLIT, MIN_SPLIT_SHARE = 10, 0.01
 """As many rows in groups that lie in several folds."""
 MOSTLY = 0.9
 
@@ -47,17 +47,19 @@ def find_leakage(
     competition: Competition,
     targets: Targets,
     *,
-    twins: NDArray[np.int64] | None = None,
+    near_duplicates: NDArray[np.int64] | None = None,
 ) -> list[Finding]:
-    """The best group that the columns and names show, and near-copies beyond it.
+    """The best group that the columns and names show, and near-duplicates beyond it.
 
     Args:
-        twins: (rows,) groups of near-copies, of `find_twins`.
+        near_duplicates: (rows,) groups of near-duplicates, of `find_near_duplicates`.
     """
-    leaks = [leak for leak in _search(train, test, competition, targets, twins) if leak.is_sure or leak.by_test]
+    leaks = [
+        leak for leak in _search(train, test, competition, targets, near_duplicates) if leak.is_sure or leak.by_test
+    ]
     leaks = [leak for leak in leaks if leak.candidate.column not in competition.folds.ignore]
     found = [_describe_leak(leak, train, competition) for leak in leaks[:1]]
-    copies = None if twins is None else describe_twins(twins)
+    copies = None if near_duplicates is None else describe_near_duplicates(near_duplicates)
     if copies is not None and not (found and _are_within(copies.codes, found[0].codes)):
         found.append(copies)
     return found
@@ -68,7 +70,7 @@ def _search(
     test: pd.DataFrame | None,
     competition: Competition,
     targets: Targets,
-    twins: NDArray[np.int64] | None,
+    near_duplicates: NDArray[np.int64] | None,
 ) -> list[Leak]:
     facts = competition.train
     columns = [
@@ -78,7 +80,7 @@ def _search(
     names = ["image_id"] if _name_files(train) else ["image_id", "path"]
     candidates = list_candidates(train, test, columns=columns, names=names, folders=["path"])
     labels = Labels.of(targets.values, None if targets.task == "regression" else words)
-    return find_leaks(candidates, labels, twins=twins)
+    return find_leaks(candidates, labels, near_duplicates=near_duplicates)
 
 
 def _name_files(train: pd.DataFrame) -> bool:
@@ -107,24 +109,24 @@ def _describe_leak(leak: Leak, train: pd.DataFrame, competition: Competition) ->
     )
 
 
-def describe_twins(twins: NDArray[np.int64]) -> Finding | None:
-    """That images are near-copies of each other; None where they are too few to matter."""
-    sizes = np.bincount(twins)
+def describe_near_duplicates(near_duplicates: NDArray[np.int64]) -> Finding | None:
+    """That images are near-duplicates of each other; None where they are too few to matter."""
+    sizes = np.bincount(near_duplicates)
     copies = int(sizes[sizes > 1].sum())
-    if copies < max(MIN_TWINS, MIN_TWIN_SHARE * len(twins)):
+    if copies < max(MIN_NEAR_DUPLICATES, MIN_NEAR_SHARE * len(near_duplicates)):
         return None
-    reason = f"{copies:,} of the train images are near-copies of another one"
-    codes = np.where(sizes[twins] > 1, twins, -1)
+    reason = f"{copies:,} of the train images are near-duplicates of another one"
+    codes = np.where(sizes[near_duplicates] > 1, near_duplicates, -1)
     return Finding(DUPLICATES, "images that look the same", reason, 'folds.duplicates = "group"', codes)
 
 
 def _are_within(fine: NDArray[np.int64], coarse: NDArray[np.int64]) -> bool:
     """Whether nearly all rows of a fine group lie in one coarse group with the others of it."""
     alone = np.where(coarse >= 0, coarse, coarse.max() + 1 + np.arange(len(coarse)))
-    return bool(count_torn(fine, alone) < (1 - MOSTLY) * (fine >= 0).sum())
+    return bool(count_split_rows(fine, alone) < (1 - MOSTLY) * (fine >= 0).sum())
 
 
-def count_torn(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
+def count_split_rows(codes: NDArray[np.int64], folds: NDArray[np.int64]) -> int:
     """How many rows are in a group that lies in several folds."""
     table = pd.DataFrame({"group": codes, "fold": folds})[codes >= 0]
     found = table.groupby("group").fold.agg(["size", "nunique"])
@@ -149,7 +151,9 @@ def read_findings(tables: Path) -> tuple[list[Finding], pd.Index]:
     return [Finding(**one, codes=part) for one, part in zip(kept, codes, strict=True)], pd.Index(groups.image_id)
 
 
-def tell_torn(tables: Path, folds: pd.Series, competition: Competition, *, short: bool = False) -> list[str]:
+def describe_split_groups(
+    tables: Path, folds: pd.Series, competition: Competition, *, short: bool = False
+) -> list[str]:
     """A sentence for each finding whose rows lie in several folds, unless the facts say that nobody needs to be told.
 
     Args:
@@ -160,10 +164,10 @@ def tell_torn(tables: Path, folds: pd.Series, competition: Competition, *, short
     places = ids.get_indexer(folds.index)
     known, told = places >= 0, []
     for finding in findings:
-        torn = count_torn(finding.codes[places[known]], folds.to_numpy()[known])
-        least = max(MIN_TORN, MIN_TORN_SHARE * len(folds))
-        if torn >= least and _is_news(finding, competition):
-            told.append(_say_short(finding, competition.slug) if short else _say(finding, torn, len(folds)))
+        split = count_split_rows(finding.codes[places[known]], folds.to_numpy()[known])
+        least = max(MIN_SPLIT, MIN_SPLIT_SHARE * len(folds))
+        if split >= least and _is_news(finding, competition):
+            told.append(_say_short(finding, competition.slug) if short else _say(finding, split, len(folds)))
     return told
 
 
@@ -173,9 +177,9 @@ def _is_news(finding: Finding, competition: Competition) -> bool:
     return not grouped and finding.name not in competition.folds.ignore
 
 
-def _say(finding: Finding, torn: int, rows: int) -> str:
+def _say(finding: Finding, split: int, rows: int) -> str:
     return (
-        f"{finding.rows} lie in different folds, {torn:,} of {rows:,}: the CV will be too high where the test set has "
+        f"{finding.rows} lie in different folds, {split:,} of {rows:,}: the CV will be too high where the test set has "
         f'other ones ({finding.reason}). Set {finding.fact}, or folds.ignore = ["{finding.name}"] if that is meant.'
     )
 

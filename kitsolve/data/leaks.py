@@ -3,7 +3,7 @@
 Rows of one patient, scene or burst are alike beyond their label. In two folds they make the CV better than the test
 score, where the test set has other patients. Two things speak for such a group: its rows share their label far beyond
 chance, or the test set has other values, where a column of independent rows would have the same. Where most images are
-near-copies of others, so does a column of which near-copies share the value.
+near-duplicates of others, so does a column of which near-duplicates share the value.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ class Unseen:
 class Leak:
     """A group with what speaks for it; `codes`: (rows,) the group of each row, -1: none.
 
-    `copies`: of rows that are near-copies of each other, how they agree in it. `is_sure`: its values do not look like
-    words for a finer label.
+    `copies`: of rows that are near-duplicates of each other, how they agree in it. `is_sure`: its values do not look
+    like words for a finer label.
     """
 
     candidate: Candidate
@@ -99,7 +99,7 @@ class Leak:
 
     @property
     def by_looks(self) -> bool:
-        """Whether most rows are near-copies of others, all of them of the same group."""
+        """Whether most rows are near-duplicates of others, all of them of the same group."""
         one = self.copies
         if one is None or one.within is None or one.chance is None or one.groups < MIN_GROUPS:
             return False
@@ -125,7 +125,7 @@ class Leak:
             said.append(f"{seen} of the test's {self.unseen.values:,} is in train")
         if self.copies is not None and self.by_looks:
             said.append(
-                f"{self.copies.rows:,} rows are near-copies of others, {self.copies.within:.0%} of the same one"
+                f"{self.copies.rows:,} rows are near-duplicates of others, {self.copies.within:.0%} of the same one"
             )
         return "; ".join(said)
 
@@ -163,12 +163,12 @@ def _match(name: str, pattern: str, train: pd.DataFrame, test: pd.DataFrame | No
 
 
 def find_leaks(
-    candidates: Iterable[Candidate], labels: Labels, *, twins: NDArray[np.int64] | None = None
+    candidates: Iterable[Candidate], labels: Labels, *, near_duplicates: NDArray[np.int64] | None = None
 ) -> list[Leak]:
     """The groups for which their content speaks, the one to take first.
 
     Args:
-        twins: (rows,) groups of near-copies; of rows of which it is not known -1.
+        near_duplicates: (rows,) groups of near-duplicates; of rows of which it is not known -1.
     """
     found, known = [], set()
     for candidate in candidates:
@@ -177,7 +177,7 @@ def find_leaks(
         if key in known or not has_group_sizes(codes, part=not isinstance(candidate.group, str)):
             continue
         known.add(key)
-        leak = judge_group(candidate, labels, codes, twins=twins)
+        leak = judge_group(candidate, labels, codes, near_duplicates=near_duplicates)
         found += [leak] if leak.is_found else []
     return rank_leaks(found, labels)
 
@@ -194,7 +194,7 @@ def has_group_sizes(codes: NDArray[np.int64], *, part: bool) -> bool:
 
 
 def judge_group(
-    candidate: Candidate, labels: Labels, codes: NDArray[np.int64], *, twins: NDArray[np.int64] | None = None
+    candidate: Candidate, labels: Labels, codes: NDArray[np.int64], *, near_duplicates: NDArray[np.int64] | None = None
 ) -> Leak:
     """What speaks for a group of that shape."""
     values = len(np.unique(codes[codes >= 0]))
@@ -206,8 +206,8 @@ def judge_group(
         by_label = not _is_measurement(candidate, numbers, labels, codes, agreement)
     unseen = None if candidate.test is None or measured else compare_splits(candidate.cells, candidate.test)
     copies = None
-    if twins is not None and not measured and not labels.is_coarser(codes):
-        copies = measure_agreement(np.where(codes >= 0, twins, -1), Labels.of(codes))
+    if near_duplicates is not None and not measured and not labels.is_coarser(codes):
+        copies = measure_agreement(np.where(codes >= 0, near_duplicates, -1), Labels.of(codes))
     sure = not _are_words(candidate.cells, values)
     return Leak(candidate, codes, values, agreement, unseen, copies, by_label, is_sure=sure)
 

@@ -16,26 +16,26 @@ from kitsolve.data.duplicates import merge_groups
 from kitsolve.data.folds import FoldReport, describe_folds, make_folds
 from kitsolve.data.groups import group_cells, separate_missing
 from kitsolve.data.images import check_images
-from kitsolve.data.leakage import tell_torn
+from kitsolve.data.leakage import describe_split_groups
+from kitsolve.data.near_duplicates import find_near_duplicates
 from kitsolve.data.own_folds import FoldChoices, has_record, read_choices, write_folds
 from kitsolve.data.signatures import Signatures, read_signatures
 from kitsolve.data.stored import list_fact_changes, read_folds, read_marker, read_table
 from kitsolve.data.targets import Targets, encode_targets
-from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError
 from kitsolve.workspace import Workspace, write_sealed
 
 
 def split_rows(
-    train: pd.DataFrame, targets: Targets, competition: Competition, *, twins: NDArray[np.int64] | None = None
+    train: pd.DataFrame, targets: Targets, competition: Competition, *, near_duplicates: NDArray[np.int64] | None = None
 ) -> tuple[NDArray[np.int64], FoldReport]:
     """The fold of every row, as the facts say, and how alike the folds are.
 
     Args:
-        twins: (rows,) groups of near-copies, which `folds.duplicates` may keep together.
+        near_duplicates: (rows,) groups of near-duplicates, which `folds.duplicates` may keep together.
     """
     rules = competition.folds
-    groups = find_groups(train, competition, twins=twins)
+    groups = find_groups(train, competition, near_duplicates=near_duplicates)
     folds = make_folds(
         targets.values, scheme=rules.scheme, count=rules.count, seed=rules.seed, shuffle=rules.shuffle, groups=groups
     )
@@ -43,17 +43,17 @@ def split_rows(
 
 
 def find_groups(
-    train: pd.DataFrame, competition: Competition, *, twins: NDArray[np.int64] | None = None
+    train: pd.DataFrame, competition: Competition, *, near_duplicates: NDArray[np.int64] | None = None
 ) -> NDArray[Any] | None:
-    """(rows,) what must stay in one fold: the facts' group, near-copies, or what either connects; None: nothing.
+    """(rows,) what must stay in one fold: the facts' group, near-duplicates, or what either connects; None: nothing.
 
     A row whose group is empty or a mark of a missing value is a group of its own.
     """
     given = group_cells(train, competition.train)
     groups = None if given is None else separate_missing(given)
-    if twins is None or competition.folds.duplicates != "group":
+    if near_duplicates is None or competition.folds.duplicates != "group":
         return groups
-    return twins if groups is None else merge_groups(groups, twins)
+    return near_duplicates if groups is None else merge_groups(groups, near_duplicates)
 
 
 def read_train_signatures(workspace: Workspace, competition: Competition, train: pd.DataFrame) -> Signatures:
@@ -73,13 +73,13 @@ def split_again(
     targets: Targets,
     competition: Competition,
     *,
-    twins: NDArray[np.int64] | None,
+    near_duplicates: NDArray[np.int64] | None,
     facts_before: Mapping[str, Any] | None,
 ) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
     """The folds of tables that are made anew: what the user has chosen by `kitsolve folds` or by hand stays.
 
     Args:
-        twins: see split_rows.
+        near_duplicates: see split_rows.
         facts_before: those of the tables before; None: there were none, or it is not known.
 
     Returns:
@@ -91,9 +91,9 @@ def split_again(
     tables = workspace.tables(competition.slug)
     choices = read_choices(tables)
     if choices is None and _is_edited(tables, competition, facts_before):
-        return _keep_edited(workspace, train, targets, competition, twins=twins)
+        return _keep_edited(workspace, train, targets, competition, near_duplicates=near_duplicates)
     choices = choices or FoldChoices()
-    folds, report = split_rows(train, targets, choices.apply(competition, train), twins=twins)
+    folds, report = split_rows(train, targets, choices.apply(competition, train), near_duplicates=near_duplicates)
     return folds, report, choices, []
 
 
@@ -117,10 +117,10 @@ def _keep_edited(
     targets: Targets,
     competition: Competition,
     *,
-    twins: NDArray[np.int64] | None,
+    near_duplicates: NDArray[np.int64] | None,
 ) -> tuple[NDArray[np.int64], FoldReport, FoldChoices | None, list[str]]:
     """The folds of folds.csv as it is; those that the facts make where they are the same."""
-    made, report = split_rows(train, targets, competition, twins=twins)
+    made, report = split_rows(train, targets, competition, near_duplicates=near_duplicates)
     tables, slug = workspace.tables(competition.slug), competition.slug
     try:
         kept = read_folds(workspace, slug, train.image_id)
@@ -132,7 +132,7 @@ def _keep_edited(
     own = kept.set_index("image_id").fold.loc[train.image_id].to_numpy(dtype=np.int64)
     if np.array_equal(own, made):
         return made, report, FoldChoices(), []
-    groups = find_groups(train, competition, twins=twins)
+    groups = find_groups(train, competition, near_duplicates=near_duplicates)
     report = describe_folds(own, targets=targets.values, label_names=targets.label_names, groups=groups)
     return own, report, None, []
 
@@ -167,12 +167,12 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     train = read_table(workspace, slug, "train.csv")
     competition = choices.apply(facts, train)
     targets = encode_targets(train, competition, workspace.raw(slug))
-    twins = None
+    near_duplicates = None
     if competition.folds.duplicates == "group":
-        twins = find_twins(read_train_signatures(workspace, competition, train))
-    folds, report = split_rows(train, targets, competition, twins=twins)
-    torn = tell_torn(tables, pd.Series(folds, index=train.image_id), competition)
-    report = replace(report, notices=[*report.notices, *torn])
+        near_duplicates = find_near_duplicates(read_train_signatures(workspace, competition, train))
+    folds, report = split_rows(train, targets, competition, near_duplicates=near_duplicates)
+    told = describe_split_groups(tables, pd.Series(folds, index=train.image_id), competition)
+    report = replace(report, notices=[*report.notices, *told])
     write_folds(tables, train.image_id, folds, choices)
     told = facts.model_dump(mode="json")
     done["facts"] |= {"folds": told["folds"]}

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from kitsolve.config import Competition
 from kitsolve.data.fetch import read_train_table
-from kitsolve.data.leakage import tell_torn
+from kitsolve.data.leakage import describe_split_groups
 from kitsolve.data.targets import Targets, encode_targets
 from kitsolve.errors import translated
 from kitsolve.evaluation.classes import check_classes
@@ -61,8 +61,8 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     check_classes(run, subject.targets.names)
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = compare_epochs(subject, run, score_oof(subject, oof))
-    torn = tell_torn(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
-    cv = replace(cv, notices=[*cv.notices, *torn])
+    told = describe_split_groups(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
+    cv = replace(cv, notices=[*cv.notices, *told])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_sealed(run.folder / "score.json", asdict(cv))
@@ -96,7 +96,9 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
         check_classes(run, subject.targets.names)
     oof = blend_oofs(subject, [read_oof(run, subject.train, subject.targets.output_names) for run in runs], blend)
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
-    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
+    cv = score_oof(subject, oof)
+    cv = compare_epochs(subject, runs[0], cv) if len(runs) == 1 else cv
+    return cv, fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
 
 
 def blend_oofs(subject: Subject, oofs: Sequence[Oof], blend: Blend) -> Oof:

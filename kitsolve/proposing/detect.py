@@ -177,15 +177,15 @@ def _find_groups(
     id_column: str,
     taken: Collection[str | None],
 ) -> tuple[Guess | None, Guess | None]:
-    """What belongs in one fold, a group and near-copies, from the rows with their images' paths."""
+    """What belongs in one fold, a group and near-duplicates, from the rows with their images' paths."""
     rows = train.rows.assign(path=fill_table(train.image.value, train.rows, layout))
     others = None
     if test.rows is not None:
         others = test.rows.assign(path=fill_table(test.image.value, test.rows, layout))
         others = others.rename(columns={str(test.rows.columns[0]): id_column} if id_column not in others else {})
-    twins = find_lookalikes(rows.path.tolist(), layout, scratch)
-    group = choose_group(rows, others, form, id_column=id_column, taken=taken, twins=twins)
-    return group, choose_duplicates(twins, encode_guess(rows, group))
+    near_duplicates = find_lookalikes(rows.path.tolist(), layout, scratch)
+    group = choose_group(rows, others, form, id_column=id_column, taken=taken, near_duplicates=near_duplicates)
+    return group, choose_duplicates(near_duplicates, encode_guess(rows, group))
 
 
 def _coco_keys(train: TrainRows) -> list[str]:

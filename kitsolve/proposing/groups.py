@@ -26,7 +26,7 @@ def choose_group(
     *,
     id_column: str,
     taken: Collection[Any],
-    twins: NDArray[np.int64] | None = None,
+    near_duplicates: NDArray[np.int64] | None = None,
 ) -> Guess | None:
     """What rows of equal value should stay in one fold; always to be confirmed.
 
@@ -34,13 +34,13 @@ def choose_group(
         rows: of train, with the column `path` of the image.
         test: the same of the test, whose id has the same name.
         taken: columns that are something else.
-        twins: (rows,) groups of near-copies, -1 where nobody has looked.
+        near_duplicates: (rows,) groups of near-duplicates, -1 where nobody has looked.
     """
     labels = read_labels(rows, form)
     columns = [str(name) for name in rows if name not in taken and name != "path"]
     names = [id_column] if _are_file_names(rows, id_column) else [id_column, "path"]
     candidates = list_candidates(rows, test, columns=columns, names=names, folders=["path"])
-    found = find_leaks(candidates, labels, twins=twins)
+    found = find_leaks(candidates, labels, near_duplicates=near_duplicates)
     named = [leak for leak in _list_named(rows, labels, columns) if leak.candidate.group not in _columns_of(found)]
     ranked = _rank(found, named)
     if not ranked:

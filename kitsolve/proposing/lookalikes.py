@@ -1,4 +1,4 @@
-"""Whether many train images are near-copies of others: of all of them, or of a sample where there are many."""
+"""Whether many train images are near-duplicates of others: of all of them, or of a sample where there are many."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from kitsolve.data.leakage import MIN_TWIN_SHARE, MIN_TWINS
+from kitsolve.data.leakage import MIN_NEAR_DUPLICATES, MIN_NEAR_SHARE
+from kitsolve.data.near_duplicates import find_near_duplicates
 from kitsolve.data.signatures import Signature, Signatures, sign_image
-from kitsolve.data.twins import find_twins
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.images import read_image
 from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, archive_errors, suffix_of
@@ -25,7 +25,7 @@ LARGE_BYTES = 200_000
 
 
 def find_lookalikes(paths: Sequence[str], layout: Layout, scratch: Path) -> NDArray[np.int64]:
-    """(rows,) groups of near-copies, -1 for images that are not looked at.
+    """(rows,) groups of near-duplicates, -1 for images that are not looked at.
 
     Args:
         paths: of the train rows' images.
@@ -35,35 +35,35 @@ def find_lookalikes(paths: Sequence[str], layout: Layout, scratch: Path) -> NDAr
     signed = dict(_iter_signatures(_sample(paths, layout), layout, scratch))
     if signed:
         rows = [row for row, path in enumerate(paths) if path in signed]
-        found[rows] = find_twins(Signatures.of([signed[paths[row]] for row in rows]))
+        found[rows] = find_near_duplicates(Signatures.of([signed[paths[row]] for row in rows]))
     return found
 
 
-def choose_duplicates(twins: NDArray[np.int64], group: NDArray[np.int64] | None) -> Guess | None:
-    """That near-copies belong in one fold, where there are many; None where they are few, or all in one group anyway.
+def choose_duplicates(near_duplicates: NDArray[np.int64], group: NDArray[np.int64] | None) -> Guess | None:
+    """That near-duplicates belong in one fold; None where they are few, or all in one group anyway.
 
     Args:
         group: (rows,) that of the facts, -1: none.
     """
-    looked_at = twins[twins >= 0]
+    looked_at = near_duplicates[near_duplicates >= 0]
     if not len(looked_at):
         return None
     sizes = np.bincount(looked_at)
     copies = int(sizes[sizes > 1].sum())
-    share = copies / len(looked_at) * len(twins) / len(looked_at)  # of a sample few have their copy in it
-    if copies < MIN_TWINS or share < MIN_TWIN_SHARE:
+    share = copies / len(looked_at) * len(near_duplicates) / len(looked_at)  # of a sample few have their copy in it
+    if copies < MIN_NEAR_DUPLICATES or share < MIN_NEAR_SHARE:
         return None
-    if group is not None and _lie_in(twins, group):
+    if group is not None and _lie_in(near_duplicates, group):
         return None
-    what = "the train images" if len(looked_at) == len(twins) else f"{len(looked_at):,} train images by lot"
-    return Guess("group", f"{copies:,} of {what} are near-copies of another one", ("group", "keep"))
+    what = "the train images" if len(looked_at) == len(near_duplicates) else f"{len(looked_at):,} train images by lot"
+    return Guess("group", f"{copies:,} of {what} are near-duplicates of another one", ("group", "keep"))
 
 
-def _lie_in(twins: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
-    """Whether nearly all near-copies of an image lie in its group."""
-    known = (twins >= 0) & (group >= 0)
-    pairs = np.unique(np.stack([twins[known], group[known]]), axis=1)
-    return bool(pairs.shape[1] <= 1.05 * len(np.unique(twins[known])))
+def _lie_in(near_duplicates: NDArray[np.int64], group: NDArray[np.int64]) -> bool:
+    """Whether nearly all near-duplicates of an image lie in its group."""
+    known = (near_duplicates >= 0) & (group >= 0)
+    pairs = np.unique(np.stack([near_duplicates[known], group[known]]), axis=1)
+    return bool(pairs.shape[1] <= 1.05 * len(np.unique(near_duplicates[known])))
 
 
 def _sample(paths: Sequence[str], layout: Layout) -> list[str]:

@@ -5,7 +5,7 @@ from conftest import write_shades
 
 from kitsolve.config import read_competition
 from kitsolve.data.fetch import fetch
-from kitsolve.data.leakage import FILE, count_torn, describe_twins, read_findings, tell_torn
+from kitsolve.data.leakage import FILE, count_split_rows, describe_near_duplicates, describe_split_groups, read_findings
 from kitsolve.data.splits import rewrite_folds
 from kitsolve.workspace import Workspace
 
@@ -79,7 +79,7 @@ def test_tables_of_an_older_version_have_no_findings(hives):
     (tables / FILE).unlink()
     assert read_findings(tables)[0] == []
     folds = pd.read_csv(tables / "folds.csv", dtype=str).set_index("image_id").fold
-    assert tell_torn(tables, folds, read_competition(hives, "shades")) == []
+    assert describe_split_groups(tables, folds, read_competition(hives, "shades")) == []
 
 
 def test_near_copies_in_different_folds_are_counted_and_kept_together(tmp_path):
@@ -87,17 +87,18 @@ def test_near_copies_in_different_folds_are_counted_and_kept_together(tmp_path):
     for row in range(0, TRAIN, 3):
         (raw / "train" / f"{row + 1:04d}.png").write_bytes((raw / "train" / f"{row:04d}.png").read_bytes())
     workspace = Workspace(tmp_path)
-    (notice,) = fetch(workspace, "shades", source=raw).notices
+    copies, notice = fetch(workspace, "shades", source=raw).notices
+    assert "another label" in copies or "different labels" in copies
     assert notice.startswith("images that look the same lie in different folds")
-    assert "48 of the train images are near-copies" in notice
+    assert "48 of the train images are near-duplicates" in notice
     set_facts(tmp_path, folds='duplicates = "group"')
-    assert fetch(workspace, "shades", source=raw).notices == []
+    assert fetch(workspace, "shades", source=raw).notices == [copies]
 
 
 def test_a_few_near_copies_are_not_worth_a_word():
-    assert describe_twins(np.r_[[0, 0], np.arange(1, 999)]) is None
-    assert describe_twins(np.r_[np.arange(20), np.arange(20), np.arange(20, 90)]).reason.startswith("40 of")
+    assert describe_near_duplicates(np.r_[[0, 0], np.arange(1, 999)]) is None
+    assert describe_near_duplicates(np.r_[np.arange(20), np.arange(20), np.arange(20, 90)]).reason.startswith("40 of")
 
 
 def test_torn_are_the_rows_whose_group_has_several_folds():
-    assert count_torn(np.array([0, 0, 1, 1, 1, 2, -1, -1]), np.array([0, 1, 0, 0, 0, 1, 0, 1])) == 2
+    assert count_split_rows(np.array([0, 0, 1, 1, 1, 2, -1, -1]), np.array([0, 1, 0, 0, 0, 1, 0, 1])) == 2

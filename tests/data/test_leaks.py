@@ -226,6 +226,8 @@ def test_a_column_that_near_copies_share_is_a_group_of_any_labels():
     groups, labels = deal_groups(rng, 300, 5), rng.integers(0, 3, 300)
     train = pd.DataFrame({"z": [f"k{one}" for one in groups], "batch": [f"b{one}" for one in rng.integers(0, 20, 300)]})
     leaks = find_leaks(
-        list_candidates(train, None, columns=list(train), names=[], folders=[]), Labels.of(labels), twins=groups
+        list_candidates(train, None, columns=list(train), names=[], folders=[]),
+        Labels.of(labels),
+        near_duplicates=groups,
     )
     assert [leak.candidate.group for leak in leaks] == ["z"]

@@ -138,7 +138,7 @@ def test_stray_quotation_marks_never_swallow_rows(tmp_path_factory, width, count
         rows[last][data.draw(st.integers(0, width - 1))] += '"'
     names = ["id", *(f"c{number}" for number in range(1, width))]
     path = write(tmp_path_factory.getbasetemp() / "table.csv", "\n".join(map(",".join, [names, *rows])) + "\n")
-    with pytest.raises(ValueError, match=r"table\.csv, line \d+: a quotation mark"):
+    with pytest.raises(ValueError, match=r"table\.csv, line \d+: "):
         read_table(path)
 
 

@@ -100,7 +100,7 @@ def test_the_group_of_a_guess_is_that_of_its_column_or_pattern():
     assert encode_guess(rows, None) is None
 
 
-# ------------------------------------------------------------------------------------------------ near-copies
+# ------------------------------------------------------------------------------------------------ near-duplicates
 
 
 def write_scenes(folder, *, scenes, copies, seed=0):
@@ -118,20 +118,20 @@ def write_scenes(folder, *, scenes, copies, seed=0):
 
 def test_near_copies_are_proposed_to_stay_together_unless_the_group_holds_them(tmp_path):
     paths = write_scenes(tmp_path / "raw" / "train", scenes=20, copies=3)
-    twins = find_lookalikes(paths, read_layout(tmp_path / "raw"), tmp_path)
-    guess = choose_duplicates(twins, None)
+    near_duplicates = find_lookalikes(paths, read_layout(tmp_path / "raw"), tmp_path)
+    guess = choose_duplicates(near_duplicates, None)
     assert (guess.value, guess.choices) == ("group", ("group", "keep"))
-    assert guess.reason == "60 of the train images are near-copies of another one"
-    assert choose_duplicates(twins, np.arange(60) // 3) is None
-    assert choose_duplicates(twins, np.arange(60) % 3) == guess
+    assert guess.reason == "60 of the train images are near-duplicates of another one"
+    assert choose_duplicates(near_duplicates, np.arange(60) // 3) is None
+    assert choose_duplicates(near_duplicates, np.arange(60) % 3) == guess
 
 
 def test_pictures_without_copies_and_files_that_are_none_are_no_near_copies(tmp_path):
     paths = write_scenes(tmp_path / "raw" / "train", scenes=40, copies=1)
     (tmp_path / "raw" / paths[3]).write_bytes(b"no image")
-    twins = find_lookalikes([*paths, "train/missing.jpg"], read_layout(tmp_path / "raw"), tmp_path)
-    assert (twins < 0).sum() == 2
-    assert choose_duplicates(twins, None) is None
+    near_duplicates = find_lookalikes([*paths, "train/missing.jpg"], read_layout(tmp_path / "raw"), tmp_path)
+    assert (near_duplicates < 0).sum() == 2
+    assert choose_duplicates(near_duplicates, None) is None
 
 
 def test_images_in_a_zip_are_looked_at(tmp_path):

@@ -1,4 +1,4 @@
-"""Which images are near-copies of each other, with a control for images that are all alike."""
+"""Which images are near-duplicates of each other, with a control for images that are all alike."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from kitsolve.data.duplicates import connect, iter_near_pairs
 from kitsolve.data.signatures import Signatures
 
 DISTANCE = 6
-"""In how many of 64 bits the hashes of near-copies differ at most."""
+"""In how many of 64 bits the hashes of near-duplicates differ at most."""
 MAX_DIFFERENCE = 0.15
-"""The root mean square difference of the normalised grey images of near-copies, in standard deviations."""
+"""The root mean square difference of the normalised grey images of near-duplicates, in standard deviations."""
 MAX_COLOUR = 12
 """How far the mean of a channel may be off, of 255."""
 MIN_CONTRAST = 3.0
@@ -20,14 +20,14 @@ MAX_STEPS = 64
 CROWD_SAMPLE = 200
 BLOCK = 50
 CROWD = 3.0
-"""A near-copy has at most so many times as many images at up to twice the distance as within it."""
+"""A near-duplicate has at most so many times as many images at up to twice the distance as within it."""
 
 
-def find_twins(signatures: Signatures) -> NDArray[np.int64]:
-    """(images,) groups 0, 1, … of near-copies, in the order of their first images; alone, an image is its own group.
+def find_near_duplicates(signatures: Signatures) -> NDArray[np.int64]:
+    """(images,) groups 0, 1, … of near-duplicates, in the order of their first images; a lone image is its own group.
 
-    Images that are near-copies by their hash are compared pixel by pixel. Where all images look alike, as drawings of
-    few lines and scans of one kind do, there are near ones and ever more a little less near: these are none.
+    Images that are near-duplicates by their hash are compared pixel by pixel. Where all images look alike, as drawings
+    of few lines and scans of one kind do, there are near ones and ever more a little less near: these are none.
     """
     thumbs, contrast = _normalise(signatures.thumbs)
     pairs = _list_pairs(signatures.hashes)
@@ -72,12 +72,12 @@ def _confirm(
     return kept
 
 
-def _is_crowd(twins: NDArray[np.int64], thumbs: NDArray[np.float32], contrast: NDArray[np.float32]) -> bool:
-    """Whether images at up to twice the distance of near-copies are many more than the near-copies.
+def _is_crowd(near_duplicates: NDArray[np.int64], thumbs: NDArray[np.float32], contrast: NDArray[np.float32]) -> bool:
+    """Whether images at up to twice the distance of near-duplicates are many more than the near-duplicates.
 
     In a cloud of d dimensions there are 2^d - 1 times as many; of copies there are none but by chance.
     """
-    chosen = twins[:: max(1, len(twins) // CROWD_SAMPLE)]
+    chosen = near_duplicates[:: max(1, len(near_duplicates) // CROWD_SAMPLE)]
     structured = np.ascontiguousarray(thumbs[contrast >= MIN_CONTRAST])
     near = about = 0
     for start in range(0, len(chosen), BLOCK):

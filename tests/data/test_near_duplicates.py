@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitsolve.data.near_duplicates import find_near_duplicates
 from kitsolve.data.signatures import FILE, Signatures, read_signatures, sign_image, write_signatures
-from kitsolve.data.twins import find_twins
 
 
 def draw_scene(rng, height=60, width=80):
@@ -30,7 +30,7 @@ def copy_nearly(image, rng):
 
 
 def group(images):
-    return find_twins(Signatures.of([sign_image(image) for image in images]))
+    return find_near_duplicates(Signatures.of([sign_image(image) for image in images]))
 
 
 @settings(max_examples=25, deadline=None)
@@ -38,8 +38,8 @@ def group(images):
 def test_nearly_all_near_copies_are_found_and_other_pictures_are_alone(seed, copies, scenes):
     rng = np.random.default_rng(seed)
     images = [draw_scene(rng) for _ in range(scenes)]
-    twins = [copy_nearly(image, rng) for image in images for _ in range(copies)]
-    groups, own = group([*images, *twins]), np.r_[np.arange(scenes), np.repeat(np.arange(scenes), copies)]
+    near_duplicates = [copy_nearly(image, rng) for image in images for _ in range(copies)]
+    groups, own = group([*images, *near_duplicates]), np.r_[np.arange(scenes), np.repeat(np.arange(scenes), copies)]
     assert groups[:scenes].tolist() == list(range(scenes))
     found = groups[scenes:] < scenes
     assert found.mean() > 0.8
@@ -66,7 +66,7 @@ def test_drawings_that_all_look_alike_are_no_copies_of_each_other():
 def test_images_of_any_number_of_channels_have_a_signature(channels):
     image = np.random.default_rng(0).integers(0, 256, (9, 7, channels)).astype(np.uint8)
     signatures = Signatures.of([sign_image(image), sign_image(image)])
-    assert find_twins(signatures).tolist() == [0, 0]
+    assert find_near_duplicates(signatures).tolist() == [0, 0]
 
 
 def test_signatures_come_back_for_the_same_paths_alone(tmp_path):
