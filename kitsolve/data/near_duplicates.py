@@ -77,7 +77,8 @@ def _is_crowd(near_duplicates: NDArray[np.int64], thumbs: NDArray[np.float32], c
 
     In a cloud of d dimensions there are 2^d - 1 times as many; of copies there are none but by chance.
     """
-    chosen = near_duplicates[:: max(1, len(near_duplicates) // CROWD_SAMPLE)]
+    count = min(CROWD_SAMPLE, len(near_duplicates))
+    chosen = np.random.default_rng(0).choice(near_duplicates, count, replace=False)
     structured = np.ascontiguousarray(thumbs[contrast >= MIN_CONTRAST])
     near = about = 0
     for start in range(0, len(chosen), BLOCK):
