@@ -96,9 +96,7 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
         check_classes(run, subject.targets.names)
     oof = blend_oofs(subject, [read_oof(run, subject.train, subject.targets.output_names) for run in runs], blend)
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
-    cv = score_oof(subject, oof)
-    cv = compare_epochs(subject, runs[0], cv) if len(runs) == 1 else cv
-    return cv, fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
+    return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
 
 
 def blend_oofs(subject: Subject, oofs: Sequence[Oof], blend: Blend) -> Oof:

@@ -199,10 +199,17 @@ def choose_features(rows: pd.DataFrame, test: pd.DataFrame | None, taken: Collec
     """The columns of train and test that a model can take; what only train has would tell what it cannot know."""
     if test is None:
         return None
-    shared = [name for name in rows if name in test and name not in taken and _may_be_feature(name, rows[name])]
+    both = [name for name in rows if name in test and name not in taken]
+    shared = [name for name in both if _may_be_feature(name, rows[name]) and _are_shared(rows[name], test[name])]
     if not shared:
         return None
     return Guess(shared, "columns of the train and the test rows", (shared, []))
+
+
+def _are_shared(train: pd.Series, test: pd.Series) -> bool:
+    """Whether a model that learns from the train cells knows what test cells say: numbers, or words of both."""
+    words = set(test) - {""}
+    return all(map(is_number, words)) or not words.isdisjoint(train)
 
 
 def _may_be_feature(name: str, cells: pd.Series) -> bool:

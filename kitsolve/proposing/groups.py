@@ -17,6 +17,8 @@ from kitsolve.proposing.forms import Form
 from kitsolve.proposing.proposal import Guess
 
 MAX_CHOICES = 4
+MIN_VALUES = 2
+"""So many folds there are at least."""
 
 
 def choose_group(
@@ -47,7 +49,20 @@ def choose_group(
         return None
     best = ranked[0]
     reason = best.reason + ("" if best.is_found else "; by its name what images have in common")
-    return Guess(_fact(best), reason, (*map(_fact, ranked[:MAX_CHOICES]), None))
+    coarser = [name for name in _list_coarser(rows, test, columns, best) if name != _fact(best)]
+    others = [_fact(leak) for leak in ranked[1:MAX_CHOICES] if _fact(leak) not in coarser]
+    return Guess(_fact(best), reason, (_fact(best), *coarser, *others, None))
+
+
+def _list_coarser(rows: pd.DataFrame, test: pd.DataFrame | None, columns: Sequence[str], best: Leak) -> list[str]:
+    """Columns whose values hold the best groups whole and are all others in the test: an experiment of many plates."""
+    coarser = []
+    for name in columns if test is not None else ():
+        codes = encode_groups(rows[name])
+        fits = MIN_VALUES <= len(np.unique(codes[codes >= 0])) < best.values
+        if fits and name in test and not rows[name].isin(test[name].unique()).any() and holds(codes, best.codes):
+            coarser.append(name)
+    return coarser
 
 
 def read_labels(rows: pd.DataFrame, form: Form) -> Labels:

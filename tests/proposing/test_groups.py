@@ -159,3 +159,10 @@ def test_a_proposal_holds_the_part_of_a_name_and_the_near_copies(tmp_path):
     assert group.value == {"column": "name", "pattern": "^([^_]+)_"}
     assert not proposal.problems
     assert "duplicates" not in [fact.key for fact in proposal.facts]
+
+
+def test_a_coarser_column_whose_values_are_others_in_the_test_is_offered():
+    rows, groups = draw_rows(np.random.default_rng(0))
+    rows = rows.assign(plate=[f"p{group}" for group in groups], run=[f"r{group % 3}" for group in groups])
+    test = rows.assign(plate=[f"p{group + 1000}" for group in groups], run="r9")
+    assert choose(rows, test=test).choices[:2] == ("plate", "run")

@@ -46,7 +46,8 @@ def test_the_bundle_on_disk_is_the_bundle_that_was_exported(exported):
 
 def test_the_card_carries_the_cv_and_the_versions(exported):
     card = find_bundle(exported, "shades").card
-    assert card["cv"] == read_json(exported.runs("shades") / "first" / "score.json")
+    of_run = read_json(exported.runs("shades") / "first" / "score.json")
+    assert card["cv"] == of_run | {"last_epochs": None, "chosen_gain": None}  # these are a run's, not a blend's
     assert {"torch", "timm", "opencv"} <= set(card["versions"])
 
 
