@@ -171,8 +171,8 @@ def rewrite_folds(workspace: Workspace, slug: str, changes: dict[str, Any], *, g
     if competition.folds.duplicates == "group":
         near_duplicates = find_near_duplicates(read_train_signatures(workspace, competition, train))
     folds, report = split_rows(train, targets, competition, near_duplicates=near_duplicates)
-    told = describe_split_groups(tables, pd.Series(folds, index=train.image_id), competition)
-    report = replace(report, notices=[*report.notices, *told])
+    split = describe_split_groups(tables, pd.Series(folds, index=train.image_id), competition)
+    report = replace(report, notices=[*report.notices, *split])
     write_folds(tables, train.image_id, folds, choices)
     told = facts.model_dump(mode="json")
     done["facts"] |= {"folds": told["folds"]}

@@ -56,8 +56,10 @@ def choose_group(
 
 def _list_coarser(rows: pd.DataFrame, test: pd.DataFrame | None, columns: Sequence[str], best: Leak) -> list[str]:
     """Columns whose values hold the best groups whole and are all others in the test: an experiment of many plates."""
-    coarser = []
-    for name in columns if test is not None else ():
+    coarser: list[str] = []
+    if test is None:
+        return coarser
+    for name in columns:
         codes = encode_groups(rows[name])
         fits = MIN_VALUES <= len(np.unique(codes[codes >= 0])) < best.values
         if fits and name in test and not rows[name].isin(test[name].unique()).any() and holds(codes, best.codes):
