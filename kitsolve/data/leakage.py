@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from kitsolve.config import Competition, GroupPattern
 from kitsolve.data.agreement import Labels
 from kitsolve.data.groups import describe_group
 from kitsolve.data.leaks import Leak, find_leaks, list_candidates
+from kitsolve.data.name_parts import are_file_names
 from kitsolve.data.targets import Targets
 from kitsolve.workspace import read_csv, read_json, write_csv, write_json
 
@@ -77,17 +78,10 @@ def _search(
         name for name in train if name not in ("image_id", "path", *facts.targets, *map(facts.column, facts.targets))
     ]
     words = train.get(facts.targets[0]) if targets.values.ndim == 1 and len(facts.targets) == 1 else None
-    names = ["image_id"] if _name_files(train) else ["image_id", "path"]
+    names = ["image_id"] if are_file_names(train.image_id, train.path) else ["image_id", "path"]
     candidates = list_candidates(train, test, columns=columns, names=names, folders=["path"])
     labels = Labels.of(targets.values, None if targets.task == "regression" else words)
     return find_leaks(candidates, labels, near_duplicates=near_duplicates)
-
-
-def _name_files(train: pd.DataFrame) -> bool:
-    """Whether the ids are the names of the image files, so that these say nothing more."""
-    sample = train.iloc[:: max(1, len(train) // 100)]
-    stems = [PurePosixPath(path).stem for path in sample.path]
-    return all(stem in name or name in stem for stem, name in zip(stems, sample.image_id, strict=True))
 
 
 def _describe_leak(leak: Leak, train: pd.DataFrame, competition: Competition) -> Finding:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 import pandas as pd
 
 SEPARATORS = "_-.~+@#, "
 MIN_SHARE = 0.5
 """Of the names that hold a separator for it to be one."""
-SHOWN = 500
+SHOWN, PAIRS = 500, 100
 
 
 def list_name_patterns(names: pd.Series) -> Iterator[str]:
@@ -36,8 +37,14 @@ def list_folder_patterns(paths: pd.Series) -> Iterator[str]:
     yield from (rf"^((?:[^/]+/){{{level}}})" for level in range(1, depth))
 
 
-def _sample(names: pd.Series) -> pd.Series:
-    return names.iloc[:: max(1, len(names) // SHOWN)]
+def are_file_names(ids: pd.Series, paths: pd.Series) -> bool:
+    """Whether the ids hold the names of the image files, or stand in them: these say nothing more then."""
+    stems = [PurePosixPath(path).stem for path in _sample(paths, PAIRS)]
+    return all(stem in name or name in stem for name, stem in zip(_sample(ids, PAIRS), stems, strict=True))
+
+
+def _sample(names: pd.Series, shown: int = SHOWN) -> pd.Series:
+    return names.iloc[:: max(1, len(names) // shown)]
 
 
 def _split_at(mark: str, *, nested: bool) -> Iterator[str]:

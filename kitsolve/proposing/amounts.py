@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kitsolve.proposing.columns import is_number
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.forms import Form, Hints
 from kitsolve.proposing.proposal import Guess
 

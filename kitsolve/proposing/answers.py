@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from kitsolve.proposing.columns import is_flag, is_number
+from kitsolve.data.labels import is_number
+from kitsolve.proposing.columns import is_flag
 
 FEW_VALUES = 20
 

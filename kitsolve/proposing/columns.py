@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from kitsolve.data.features import MOST_CATEGORIES
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.proposal import Guess
 
 LABEL_WORDS = re.compile(
@@ -40,11 +41,6 @@ def names_files(cells: pd.Series) -> bool:
     """Whether nearly all filled cells are addresses or file names: neither a label nor a feature."""
     filled = [cell for cell in cells.unique() if cell][:MOST_COMPARED]
     return bool(filled) and sum(map(bool, map(FILE_NAME.fullmatch, filled))) > 0.9 * len(filled)
-
-
-def is_number(text: str) -> bool:
-    """Whether the cell is a number."""
-    return re.fullmatch(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?", text) is not None
 
 
 def naming_fields(rows: pd.DataFrame, fields: Sequence[str]) -> list[str]:

@@ -12,12 +12,12 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.columns import (
     choose_features,
     choose_id,
     choose_target,
     find_split,
-    is_number,
     naming_fields,
 )
 from kitsolve.proposing.coverage import say_repeated

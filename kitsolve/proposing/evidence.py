@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from kitsolve.proposing.columns import is_number
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.findings import Sample, TrainRows
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.sources import Source

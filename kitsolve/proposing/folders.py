@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from kitsolve.proposing.columns import is_number
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.layout import Layout
 
 # Folders of these names tell splits and formats apart, not classes.

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from kitsolve.data.agreement import Labels
 from kitsolve.data.groups import encode_groups, match_pattern
 from kitsolve.data.leaks import Candidate, Leak, find_leaks, has_group_sizes, holds, judge_group, list_candidates
+from kitsolve.data.name_parts import are_file_names
 from kitsolve.proposing.columns import GROUP_WORDS, OTHER_WORDS
 from kitsolve.proposing.forms import Form
 from kitsolve.proposing.proposal import Guess
@@ -40,7 +41,8 @@ def choose_group(
     """
     labels = read_labels(rows, form)
     columns = [str(name) for name in rows if name not in taken and name != "path"]
-    names = [id_column] if _are_file_names(rows, id_column) else [id_column, "path"]
+    says_the_path = id_column == "path" or are_file_names(rows[id_column].astype(str), rows.path)
+    names = [id_column] if says_the_path else [id_column, "path"]
     candidates = list_candidates(rows, test, columns=columns, names=names, folders=["path"])
     found = find_leaks(candidates, labels, near_duplicates=near_duplicates)
     named = [leak for leak in _list_named(rows, labels, columns) if leak.candidate.group not in _columns_of(found)]
@@ -80,14 +82,6 @@ def read_labels(rows: pd.DataFrame, form: Form) -> Labels:
     if form.task.value == "regression":
         return Labels.of(pd.to_numeric(rows[target], errors="coerce").fillna(0).to_numpy(dtype=float))
     return Labels.of(rows[target].to_numpy(), rows[target])
-
-
-def _are_file_names(rows: pd.DataFrame, id_column: str) -> bool:
-    """Whether the ids hold the names of the image files, or stand in them: these say nothing more then."""
-    sample = rows.iloc[:: max(1, len(rows) // 100)]
-    stems = sample.path.str.rpartition("/")[2].str.rpartition(".")[0]
-    pairs = zip(stems, sample[id_column].astype(str), strict=True)
-    return id_column == "path" or all(stem in name or name in stem for stem, name in pairs)
 
 
 def _list_named(rows: pd.DataFrame, labels: Labels, columns: Sequence[str]) -> list[Leak]:

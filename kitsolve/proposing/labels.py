@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 
 import pandas as pd
 
+from kitsolve.data.labels import is_number
 from kitsolve.proposing.amounts import FEW_CLASSES, ORDER_WORDS, find_binary_kind, form_of_numbers, has_fractions
-from kitsolve.proposing.columns import MOST_COMPARED, is_flag, is_number
+from kitsolve.proposing.columns import MOST_COMPARED, is_flag
 from kitsolve.proposing.forms import Form, Hints
 from kitsolve.proposing.proposal import Guess
 from kitsolve.proposing.separators import SEPARATORS, Separator, find_separator, split_cell
