@@ -33,7 +33,7 @@ def choose(rows, form=None, test=None, **options):
     return choose_group(rows, test, form or form_of("label"), id_column="id", taken=taken, **options)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, derandomize=True)
 @given(seed=st.integers(0, 10**6), name=st.text("abcdefgh", min_size=1, max_size=6))
 def test_a_group_of_any_name_is_proposed_with_its_numbers_and_is_unsure(seed, name):
     rows, groups = draw_rows(np.random.default_rng(seed))
@@ -44,7 +44,7 @@ def test_a_group_of_any_name_is_proposed_with_its_numbers_and_is_unsure(seed, na
     assert "rows of one share the label in 100% of pairs, by chance in" in group.reason
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, derandomize=True)
 @given(seed=st.integers(0, 10**6))
 def test_where_no_column_groups_the_rows_none_is_proposed(seed):
     rows, _ = draw_rows(np.random.default_rng(seed))
