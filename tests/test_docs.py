@@ -100,6 +100,7 @@ def run_notebook(fake, workspace, slug):
     fake.kernel_files["submission.csv"] = path.read_bytes()
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_does_what_it_says(tmp_path, fake):
     slug = "cassava-leaf-disease-classification"
     shutil.copytree(catalogue() / slug, tmp_path / "competitions" / slug)
@@ -127,7 +128,7 @@ def test_every_command_of_the_readme_does_what_it_says(tmp_path, fake):
 
 @pytest.mark.slow
 def test_run_digits_goes_from_an_empty_folder_to_a_scored_submission(tmp_path):
-    result = call(tmp_path, "kitsolve run digits --json")
+    result = call(tmp_path, "kitsolve run digits --set epochs=4 --json")
     assert result.exit_code == 0, result.output
     done = json.loads(result.stdout)
     assert done["cv"]["pooled"] >= 0.992

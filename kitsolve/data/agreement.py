@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.stats import rankdata
 
 MIN_ROWS = 4
 """Of fewer rows the variance of a permutation is not defined."""
@@ -86,7 +85,7 @@ class Labels:
             numbers = sparse.csr_array(values).astype(np.float64)
             return cls(numbers, Spread.of(numbers))
         if np.issubdtype(values.dtype, np.floating):
-            numbers = sparse.csr_array((rankdata(values) / max(1, rows))[:, None])
+            numbers = sparse.csr_array((pd.Series(values).rank().to_numpy() / max(1, rows))[:, None])
             return cls(numbers, Spread.of(numbers))
         codes, names = pd.factorize(values)
         numbers = sparse.csr_array((np.ones(rows), (np.arange(rows), codes)), shape=(rows, len(names)))

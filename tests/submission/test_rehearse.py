@@ -85,6 +85,7 @@ def write_program(path, words):
     path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_another_interpreter_runs_the_notebook(copy, bundle, tmp_path, monkeypatch):
     marker = tmp_path / "called"
     write_program(tmp_path / "python", f'echo "$@" >> {marker}\nexec {sys.executable} "$@"')

@@ -32,7 +32,6 @@ from kitsolve.training.step import train_step
 SMALLEST = {
     "torchvision/resnet18": 32,
     "torchvision/alexnet": 64,
-    "torchvision/vgg16": 32,
     "torchvision/squeezenet1_0": 32,
     "torchvision/densenet161": 32,
     "torchvision/inception_v3": 75,
@@ -40,7 +39,6 @@ SMALLEST = {
     "torchvision/shufflenet_v2_x1_0": 32,
     "torchvision/mobilenet_v2": 32,
     "torchvision/resnext50_32x4d": 32,
-    "torchvision/wide_resnet50_2": 32,
     "torchvision/mnasnet1_0": 32,
     "torchvision/vit_b_16": 32,
     "torchvision/swin_t": 32,
@@ -53,6 +51,8 @@ SMALLEST = {
     "timm/swin_tiny_patch4_window7_224": 56,
     "timm/maxvit_pico_rw_256": 64,
 }
+LARGE = {"torchvision/vgg16": 32, "torchvision/wide_resnet50_2": 32}
+"""Of the same families as others, with hundreds of megabytes of weights."""
 CPU = torch.device("cpu")
 
 
@@ -80,12 +80,13 @@ def plan(shades, tmp_path):
     return make
 
 
-@pytest.mark.parametrize("backbone", SMALLEST)
-def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(backbone, plan):
-    job = plan(recipe(backbone, SMALLEST[backbone]))
+@pytest.mark.parametrize(
+    ("backbone", "size"), [*SMALLEST.items(), *(pytest.param(*one, marks=pytest.mark.slow) for one in LARGE.items())]
+)
+def test_a_backbone_is_built_trained_saved_and_loaded_strictly_through_a_bundle(backbone, size, plan):
+    job = plan(recipe(backbone, size))
     state = start_training(job)
     before = [tensor.detach().clone() for tensor in list(state.model.parameters())[-2:]]
-    size = SMALLEST[backbone]
     batch = [torch.randint(0, 256, (3, size, size, 3), dtype=torch.uint8), torch.arange(3)]
     loss = train_step(job, state, batch, lr=1e-3)
     assert torch.isfinite(loss)

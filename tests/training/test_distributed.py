@@ -71,6 +71,7 @@ def test_ctrl_c_stops_all_processes_after_a_checkpoint(fetched):
     assert torch.load(last, weights_only=True)["step"] > 0
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_divided_is_refused(fetched):
     child = kitsolve(fetched.root, *words("batch_size=9"))
     _, stderr = child.communicate(timeout=120)

@@ -23,6 +23,7 @@ from kitsolve.inference.loop import predict_probs
 from kitsolve.inference.members import load_member
 from kitsolve.submission.bundle import export_bundle
 from kitsolve.submission.predict import predict
+from kitsolve.training import checkpoint as checkpoint_module
 from kitsolve.training import fold as fold_module
 from kitsolve.training import step as step_module
 from kitsolve.training import validation as validation_module
@@ -165,41 +166,44 @@ def test_a_training_killed_around_any_write_ends_the_same(fetched, undisturbed, 
 CHILD = """
 import os, signal, sys
 from kitsolve import cli
-from kitsolve.training import checkpoint, fold, validation
-modules = {"checkpoint": checkpoint, "fold": fold, "validation": validation}
-module, name, count = modules[sys.argv[1]], sys.argv[2], int(sys.argv[3])
-number = getattr(signal, sys.argv[4])
-original, calls = getattr(module, name), []
-def counted(*arguments, **options):
+from kitsolve.training import fold
+train_step, number, calls = fold.train_step, getattr(signal, sys.argv[1]), []
+def interrupted(*arguments, **options):
     calls.append(1)
-    if len(calls) == count:
+    if len(calls) == 3:
         os.kill(os.getpid(), number)
-    return original(*arguments, **options)
-setattr(module, name, counted)
-sys.argv = ["kitsolve", "--root", sys.argv[5], "train", "shades", "--fold", "0", "--run", "first", "--workers", "1"]
+    return train_step(*arguments, **options)
+fold.train_step = interrupted
+sys.argv = ["kitsolve", "--root", sys.argv[2], "train", "shades", "--fold", "0", "--run", "first", "--workers", "1"]
 cli.main()
 """
 
 
-def run_child(workspace, module, function, count, signal_name):
-    command = [sys.executable, "-c", CHILD, module, function, str(count), signal_name, str(workspace.root)]
+def interrupt_child(workspace, name):
+    command = [sys.executable, "-c", CHILD, name, str(workspace.root)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=workspace.root)
 
 
 @pytest.mark.parametrize(
     ("module", "function", "count"),
-    [("fold", "train_step", 4), ("validation", "write_oof", 1), ("checkpoint", "write_whole", 2)],
+    [(fold_module, "train_step", 4), (validation_module, "write_oof", 1), (checkpoint_module, "write_whole", 2)],
 )
-def test_a_process_killed_by_sigkill_and_started_again_ends_the_same(fetched, undisturbed, module, function, count):
-    done = run_child(fetched, module, function, count, "SIGKILL")
-    assert done.returncode == -signal.SIGKILL, done.stderr
+def test_a_process_killed_by_sigkill_and_started_again_ends_the_same(
+    fetched, undisturbed, monkeypatch, module, function, count
+):
+    child = os.fork()
+    if child == 0:
+        stop_at(monkeypatch, module, function, count, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        train(fetched)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
     train(fetched)
     assert results(fetched) == undisturbed
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_ctrl_c_keeps_the_step_says_how_to_go_on_and_exits_with_130(fetched, undisturbed, name):
-    done = run_child(fetched, "fold", "train_step", 3, name)
+    done = interrupt_child(fetched, name)
     assert done.returncode == 130, done.stderr
     command = f"kitsolve --root {fetched.root} train shades --fold 0 --run first --workers 1"
     assert f"interrupted; go on with: {command}" in done.stderr
@@ -447,6 +451,7 @@ def test_a_fold_starts_from_the_same_fold_of_another_run(fetched, capsys):
         train(fetched, "init_from=teacher", folds=[1], name="pupil")
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_end_the_same(fetched):
     """A process is killed after a random time and started again, until it has been killed twenty times."""
     choices = ("epochs=8", "mixup=0.4", "soup=2")
