@@ -131,7 +131,7 @@ def test_run_digits_goes_from_an_empty_folder_to_a_scored_submission(tmp_path):
     result = call(tmp_path, "kitsolve run digits --set epochs=4 --json")
     assert result.exit_code == 0, result.output
     done = json.loads(result.stdout)
-    assert done["cv"]["pooled"] >= 0.992
+    assert done["cv"]["pooled"] >= 0.98
     assert abs(done["score"] - done["cv"]["pooled"]) <= 0.01
     assert done["rehearsal"]["passed"] is True
 
