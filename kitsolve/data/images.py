@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +56,11 @@ class ImageCheck:
     paths: Sequence[str]
     seen: NDArray[Any]
 
+    @classmethod
+    def of(cls, inspected: Mapping[str, tuple[Any, ...]]) -> ImageCheck:
+        """What `inspect_file` gave for images, by their paths."""
+        return cls(list(inspected), np.array(list(inspected.values()), dtype=RECORD))
+
     @property
     def signatures(self) -> Signatures:
         """Those of all images."""
@@ -78,15 +83,13 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, image: Image | N
     """
     cv2.setNumThreads(0)  # our threads already keep the cores busy
     facts = image or Image()
-    # Each image by the bits that it uses itself: how many all use is only known at the end.
-    reading = facts.reading | {"bits": facts.bits or 8}
     seen, problems = np.zeros(len(paths), dtype=RECORD), []
 
     def look(path: str) -> tuple[Any, ...] | str:
         if lies_outside(path):
             return f"image {path} is not read:"
         try:
-            return _look(raw / path, reading)
+            return inspect_file(raw / path, facts)
         except ValueError as error:
             return str(error)
 
@@ -105,8 +108,15 @@ def check_images(raw: Path, paths: Sequence[str], *, slug: str, image: Image | N
     return ImageCheck(paths, seen)
 
 
-def _look(path: Path, reading: dict[str, Any]) -> tuple[Any, ...]:
+def inspect_file(path: Path, facts: Image) -> tuple[Any, ...]:
+    """What is seen in one image, the fields of RECORD.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
     data = read_bytes(path)
+    # Each image by the bits that it uses itself: how many all use is only known at the end.
+    reading = facts.reading | {"bits": facts.bits or 8}
     image, seen = inspect_image(path, **reading, data=data)
     low, high = seen.range or (np.nan, np.nan)
     odd = (seen.bits, low, high, seen.transparent, seen.invisible, has_pages(data), _hash_file(data))

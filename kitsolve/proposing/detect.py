@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from kitsolve.data.labels import is_number
 from kitsolve.proposing.columns import (
@@ -28,7 +29,12 @@ from kitsolve.proposing.forms import Form, Hints
 from kitsolve.proposing.groups import choose_group, encode_guess
 from kitsolve.proposing.labels import find_form
 from kitsolve.proposing.layout import Layout, describe_images, read_layout, suffix_of
-from kitsolve.proposing.lookalikes import choose_duplicates, find_lookalikes
+from kitsolve.proposing.lookalikes import (
+    choose_duplicates,
+    describe_odd_images,
+    group_near_duplicates,
+    inspect_images,
+)
 from kitsolve.proposing.made import NO_TEST, find_test_set, make_sample, write_sample
 from kitsolve.proposing.proposal import Fact, Guess, Proposal
 from kitsolve.proposing.refusal import refuse, refuse_packed_test
@@ -57,6 +63,7 @@ class Findings:
     group: Guess | None
     duplicates: Guess | None
     features: Guess | None
+    odd_images: str
     made: pd.DataFrame | None = None
     """The sample submission that was made, where the raw files have none."""
 
@@ -85,6 +92,7 @@ def propose(raw: Path, slug: str, *, pages: Mapping[str, str] | None = None) -> 
         refuse_packed_test(layout, problems)
         problems = [*_say_tables(findings), *(said for said in problems if not _is_explained(said, findings))]
         facts, found = _say_left_out(facts, found, left_out, notes=layout.notes)
+        found |= {"odd images": findings.odd_images} if findings.odd_images else {}
     if problems:
         problems += [*layout.notes, *notes]
     return Proposal(slug, facts, {"images": describe_images(layout), **found}, problems, made)
@@ -155,37 +163,38 @@ def _find_all(
     form = find_form(train.rows, target, sample.rows, hints)
     form = _open_form(form) if train.column and train.fact.choices else form
     taken |= set(_columns_of(form.target.value))
-    group, duplicates = _find_groups(layout, scratch, train, test, form, id_column=str(row_id.value), taken=taken)
+    paths = fill_table(train.image.value, train.rows, layout)
+    check = inspect_images(paths, layout, scratch)
+    odd = describe_odd_images(check, len(set(paths)))
+    near_duplicates = group_near_duplicates(paths, check)
+    group = _find_group(layout, train, test, form, near_duplicates, id_column=str(row_id.value), taken=taken)
+    duplicates = choose_duplicates(near_duplicates, encode_guess(train.rows.assign(path=paths), group))
     taken |= {test.id, sample.id, *([group.value] if group is not None and isinstance(group.value, str) else [])}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
-    if sample.rows is None:
-        taken_paths = fill_table(train.image.value, train.rows, layout)
-        if found := find_test_set(layout, sources, train, taken_paths):
-            sample, test = make_sample(found, form, train)
-            made = None if sample.paths else sample.rows
-            return Findings(sample, train, test, row_id, form, group, duplicates, None, made)
-    return Findings(sample, train, test, row_id, form, group, duplicates, features)
+    if sample.rows is None and (found := find_test_set(layout, sources, train, paths)):
+        sample, test = make_sample(found, form, train)
+        made = None if sample.paths else sample.rows
+        return Findings(sample, train, test, row_id, form, group, duplicates, None, odd, made)
+    return Findings(sample, train, test, row_id, form, group, duplicates, features, odd)
 
 
-def _find_groups(
+def _find_group(
     layout: Layout,
-    scratch: Path,
     train: TrainRows,
     test: TestRows,
     form: Form,
+    near_duplicates: NDArray[np.int64],
     *,
     id_column: str,
     taken: Collection[str | None],
-) -> tuple[Guess | None, Guess | None]:
-    """What belongs in one fold, a group and near-duplicates, from the rows with their images' paths."""
+) -> Guess | None:
+    """Which rows belong in one fold, from the rows with their images' paths."""
     rows = train.rows.assign(path=fill_table(train.image.value, train.rows, layout))
     others = None
     if test.rows is not None:
         others = test.rows.assign(path=fill_table(test.image.value, test.rows, layout))
         others = others.rename(columns={str(test.rows.columns[0]): id_column} if id_column not in others else {})
-    near_duplicates = find_lookalikes(rows.path.tolist(), layout, scratch)
-    group = choose_group(rows, others, form, id_column=id_column, taken=taken, near_duplicates=near_duplicates)
-    return group, choose_duplicates(near_duplicates, encode_guess(rows, group))
+    return choose_group(rows, others, form, id_column=id_column, taken=taken, near_duplicates=near_duplicates)
 
 
 def _coco_keys(train: TrainRows) -> list[str]:

@@ -1,20 +1,22 @@
-"""Whether many train images are near-duplicates of others: of all of them, or of a sample where there are many."""
+"""What the train images look like, all of them or a sample: near-duplicates of each other, or odd in some way."""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from kitsolve.config import Image
+from kitsolve.data.images import ImageCheck, describe_check, inspect_file
 from kitsolve.data.leakage import MIN_NEAR_DUPLICATES, MIN_NEAR_SHARE
 from kitsolve.data.near_duplicates import find_near_duplicates
-from kitsolve.data.signatures import Signature, Signatures, sign_image
+from kitsolve.data.signatures import sign_image
 from kitsolve.errors import KitsolveError
-from kitsolve.inference.images import read_image
 from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, archive_errors, suffix_of
 from kitsolve.proposing.proposal import Guess
 
@@ -24,19 +26,32 @@ MAX_BYTES = 300_000_000
 LARGE_BYTES = 200_000
 
 
-def find_lookalikes(paths: Sequence[str], layout: Layout, scratch: Path) -> NDArray[np.int64]:
-    """(rows,) groups of near-duplicates, -1 for images that are not looked at.
+def inspect_images(paths: Sequence[str], layout: Layout, scratch: Path) -> ImageCheck:
+    """What is seen in the train images, in those of a sample where there are many.
 
     Args:
         paths: of the train rows' images.
         scratch: where images are unpacked that lie in zip archives; those in others are not looked at.
     """
+    return ImageCheck.of(dict(_iter_inspected(_sample(paths, layout), layout, scratch)))
+
+
+def group_near_duplicates(paths: Sequence[str], check: ImageCheck) -> NDArray[np.int64]:
+    """(rows,) groups of near-duplicates, -1 for images that are not looked at."""
     found = np.full(len(paths), -1, dtype=np.int64)
-    signed = dict(_iter_signatures(_sample(paths, layout), layout, scratch))
-    if signed:
-        rows = [row for row, path in enumerate(paths) if path in signed]
-        found[rows] = find_near_duplicates(Signatures.of([signed[paths[row]] for row in rows]))
+    places = {path: place for place, path in enumerate(check.paths)}
+    rows = [row for row, path in enumerate(paths) if path in places]
+    if rows:
+        found[rows] = find_near_duplicates(check.signatures[np.array([places[paths[row]] for row in rows])])
     return found
+
+
+def describe_odd_images(check: ImageCheck, train_images: int) -> str:
+    """What `fetch` would say of the images that were looked at; nothing where they are as usual."""
+    said = describe_check(check, Image())
+    if not said:
+        return ""
+    return " ".join([f"{len(check.paths):,} of {train_images:,} train images were opened.", *said])
 
 
 def choose_duplicates(near_duplicates: NDArray[np.int64], group: NDArray[np.int64] | None) -> Guess | None:
@@ -74,15 +89,15 @@ def _sample(paths: Sequence[str], layout: Layout) -> list[str]:
     return [known[place] for place in sorted(chosen.tolist())]
 
 
-def _iter_signatures(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, Signature]]:
-    """Each image's signature, until enough bytes are read; what cannot be read is left to `fetch`, which says so."""
+def _iter_inspected(paths: Sequence[str], layout: Layout, scratch: Path) -> Iterator[tuple[str, tuple[Any, ...]]]:
+    """What is seen in each, until enough bytes are read; what cannot be read is left to `fetch`, which says so."""
     left = MAX_BYTES
     for path, place in _iter_places(paths, layout, scratch):
         left -= place.stat().st_size
         if left < 0:
             return
         try:
-            yield path, sign_image(_read_small(place))
+            yield path, _inspect(place)
         except ValueError:
             continue
 
@@ -115,8 +130,8 @@ def _unpack(archive: str, paths: Sequence[str], layout: Layout, scratch: Path) -
         return  # `fetch` says what is wrong with it
 
 
-def _read_small(place: Path) -> np.ndarray:
-    """(height, width, 3) uint8; a large JPEG is decoded at a quarter of its size, which is much quicker.
+def _inspect(place: Path) -> tuple[Any, ...]:
+    """What is seen in one; a large JPEG, in which nothing is odd, is decoded at a quarter of its size: much quicker.
 
     Raises:
         ValueError: it cannot be read.
@@ -124,5 +139,6 @@ def _read_small(place: Path) -> np.ndarray:
     if suffix_of(place.name) in (".jpg", ".jpeg") and place.stat().st_size > LARGE_BYTES:
         image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
         if image is not None:
-            return np.ascontiguousarray(image[..., ::-1])
-    return read_image(place, 3, background="white")
+            signature = sign_image(np.ascontiguousarray(image[..., ::-1]))
+            return (*signature, *image.shape[:2], 0, np.nan, np.nan, False, False, False, 0)
+    return inspect_file(place, Image())

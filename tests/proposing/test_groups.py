@@ -9,7 +9,7 @@ from kitsolve.proposing.detect import propose
 from kitsolve.proposing.forms import Form
 from kitsolve.proposing.groups import choose_group, encode_guess
 from kitsolve.proposing.layout import read_layout
-from kitsolve.proposing.lookalikes import choose_duplicates, find_lookalikes
+from kitsolve.proposing.lookalikes import choose_duplicates, describe_odd_images, group_near_duplicates, inspect_images
 from kitsolve.proposing.proposal import Guess
 
 KINDS = {"multiclass": "label", "regression": "value", "multilabel": "class_probabilities"}
@@ -116,6 +116,10 @@ def write_scenes(folder, *, scenes, copies, seed=0):
     return paths
 
 
+def find_lookalikes(paths, layout, scratch):
+    return group_near_duplicates(paths, inspect_images(paths, layout, scratch))
+
+
 def test_near_copies_are_proposed_to_stay_together_unless_the_group_holds_them(tmp_path):
     paths = write_scenes(tmp_path / "raw" / "train", scenes=20, copies=3)
     near_duplicates = find_lookalikes(paths, read_layout(tmp_path / "raw"), tmp_path)
@@ -132,6 +136,18 @@ def test_pictures_without_copies_and_files_that_are_none_are_no_near_copies(tmp_
     near_duplicates = find_lookalikes([*paths, "train/missing.jpg"], read_layout(tmp_path / "raw"), tmp_path)
     assert (near_duplicates < 0).sum() == 2
     assert choose_duplicates(near_duplicates, None) is None
+
+
+def test_odd_images_are_told_with_their_number(tmp_path):
+    paths = write_scenes(tmp_path / "raw" / "train", scenes=8, copies=1)
+    assert describe_odd_images(inspect_images(paths, read_layout(tmp_path / "raw"), tmp_path), 8) == ""
+    cv2.imwrite(str(tmp_path / "raw/train/depth.tif"), np.linspace(0, 900, 64, dtype=np.float32).reshape(8, 8))
+    cv2.imwrite(str(tmp_path / "raw/train/icon.png"), np.full((8, 8, 4), 99, np.uint8))
+    paths += ["train/depth.tif", "train/icon.png"]
+    said = describe_odd_images(inspect_images(paths, read_layout(tmp_path / "raw"), tmp_path), 10)
+    assert said.startswith("10 of 10 train images were opened. 1 of 10 images are transparent in places")
+    assert "1 of 10 images hold numbers outside of 0 to 255" in said
+    assert "train/depth.tif, from 0 to 900" in said
 
 
 def test_images_in_a_zip_are_looked_at(tmp_path):
