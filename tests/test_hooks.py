@@ -16,8 +16,8 @@ from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.decoding import Judge
 from kitsolve.evaluation.oof import Oof
-from kitsolve.evaluation.runs import Wanted, open_run
-from kitsolve.evaluation.score import Subject, score_oof
+from kitsolve.evaluation.runs import Wanted, find_run, open_run
+from kitsolve.evaluation.score import Subject, score_oof, score_run
 from kitsolve.hooks import find_own_metric
 from kitsolve.inference.bundle import Decoder
 from kitsolve.metrics import find_metric
@@ -271,6 +271,18 @@ def write_values(workspace, *, metric="prepare:metric"):
     facts = (folder / "competition.toml").read_text().replace('"multiclass"', '"regression"')
     facts = facts.replace('"accuracy"', f'"{metric}"').replace('"label"', '"value"')
     (folder / "competition.toml").write_text(facts)
+
+
+def test_a_metric_that_changed_after_the_training_is_told_with_the_score(shades):
+    write_metric(shades, RIGHT)
+    fetch_shades(shades)
+    run = open_run(shades, Wanted("shades", run_name="first"))
+    train_folds(shades, run, [], choose_machine("cpu", 0))
+    assert not any("prepare.py" in notice for notice in score_run(shades, find_run(shades, "shades")).notices)
+    write_metric(shades, RIGHT.replace("float(", "1 - float("))
+    (notice,) = [text for text in score_run(shades, find_run(shades, "shades")).notices if "prepare.py" in text]
+    assert notice.startswith("prepare.py was changed after run first had begun: its metric chose the epochs as it was")
+    assert "kitsolve train shades --run first --force" in notice
 
 
 def test_a_regressions_own_metric_is_handed_its_values(shades):

@@ -22,6 +22,7 @@ from kitsolve.config import GroupPattern
 from kitsolve.data.agreement import Agreement, Labels, measure_agreement, measure_smoothness
 from kitsolve.data.groups import encode_groups, match_pattern
 from kitsolve.data.name_parts import list_folder_patterns, list_name_patterns
+from kitsolve.data.sampling import sample_cells
 
 MIN_EXCESS = 1 / 3
 """The part of the way from chance to full agreement from which on a group is one."""
@@ -245,8 +246,7 @@ def _is_measurement(
 
 def _are_words(cells: pd.Series, values: int) -> bool:
     """Whether the values are a few words, as names of classes are."""
-    cells = cells.iloc[:: max(1, len(cells) // SAMPLE)]
-    return values <= 100 and not cells.str.contains(r"\d", regex=True).mean() > 1 - SHARE
+    return values <= 100 and not sample_cells(cells, SAMPLE).str.contains(r"\d", regex=True).mean() > 1 - SHARE
 
 
 def compare_splits(train: pd.Series, test: pd.Series) -> Unseen | None:
@@ -267,7 +267,7 @@ def compare_splits(train: pd.Series, test: pd.Series) -> Unseen | None:
 
 def _are_written_alike(one: pd.Series, other: pd.Series) -> bool:
     """Whether both have the same marks between words, and letters in about as many: "cow012" and "17" have not."""
-    shown = [cells.iloc[:: max(1, len(cells) // SAMPLE)] for cells in (one, other)]
+    shown = [sample_cells(cells, SAMPLE) for cells in (one, other)]
     forms = [cells.str.replace(r"[^\W_]+", "w", regex=True) for cells in shown]
     letters = [cells.str.contains(r"[^\W\d_]", regex=True).mean() for cells in shown]
     return bool(forms[1].isin(set(forms[0])).mean() >= SHARE and abs(letters[0] - letters[1]) < 1 - MIN_NUMBER_EXCESS)

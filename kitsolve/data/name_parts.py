@@ -8,6 +8,8 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from kitsolve.data.sampling import sample_cells
+
 SEPARATORS = "_-.~+@#, "
 MIN_SHARE = 0.5
 """Of the names that hold a separator for it to be one."""
@@ -20,7 +22,7 @@ def list_name_patterns(names: pd.Series) -> Iterator[str]:
     Args:
         names: of files, with their folders or without.
     """
-    sample = _sample(names)
+    sample = sample_cells(names, SHOWN)
     files = sample.str.replace(r"\.[A-Za-z]\w{1,4}$", "", regex=True).str.rpartition("/")[2]
     nested = bool(sample.str.contains("/", regex=False).any())
     for mark in SEPARATORS:
@@ -32,19 +34,15 @@ def list_name_patterns(names: pd.Series) -> Iterator[str]:
 
 def list_folder_patterns(paths: pd.Series) -> Iterator[str]:
     """The same for the folders above a file: the next one, and each with those above it."""
-    depth = int(_sample(paths).str.count("/").max() if len(paths) else 0)
+    depth = int(sample_cells(paths, SHOWN).str.count("/").max() if len(paths) else 0)
     yield from (r"([^/]+)/[^/]+$", r"^(.+)/")[: 2 * (depth > 0)]
     yield from (rf"^((?:[^/]+/){{{level}}})" for level in range(1, depth))
 
 
 def are_file_names(ids: pd.Series, paths: pd.Series) -> bool:
     """Whether the ids hold the names of the image files, or stand in them: these say nothing more then."""
-    stems = [PurePosixPath(path).stem for path in _sample(paths, PAIRS)]
-    return all(stem in name or name in stem for name, stem in zip(_sample(ids, PAIRS), stems, strict=True))
-
-
-def _sample(names: pd.Series, shown: int = SHOWN) -> pd.Series:
-    return names.iloc[:: max(1, len(names) // shown)]
+    stems = [PurePosixPath(path).stem for path in sample_cells(paths, PAIRS)]
+    return all(stem in name or name in stem for name, stem in zip(sample_cells(ids, PAIRS), stems, strict=True))
 
 
 def _split_at(mark: str, *, nested: bool) -> Iterator[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 BANDS = 10
@@ -38,6 +39,13 @@ def sample_rows(targets: NDArray[Any], most: int, *, seed: int) -> Rows:
     # Within a stratum the order is random: equal steps over it are a draw by strata.
     places = ((np.arange(count) + rng.random()) * len(others) / max(1, count)).astype(np.int64)
     return np.sort(np.concatenate([order[first], others[places]]))
+
+
+def sample_cells(cells: pd.Series, most: int) -> pd.Series:
+    """At most so many cells of a column, drawn, in their order; of columns of one length from the same rows."""
+    if len(cells) <= most:
+        return cells
+    return cells.iloc[np.sort(np.random.default_rng(0).choice(len(cells), most, replace=False))]
 
 
 def deal_rows(targets: NDArray[Any], parts: int, *, seed: int) -> Rows:

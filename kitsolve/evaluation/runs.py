@@ -37,7 +37,8 @@ class Run:
 
     `classes`: in the order of the model's outputs; None before the training, and of a version that did not keep them.
     `made_from`: the sha256 of each table by name; None of an older version, which kept `tables_sha256` alone.
-    `replaces`: what is in the folder gives way when the training really starts.
+    `prepare_sha256`: of the prepare.py whose metric or augmentation it uses. `replaces`: what is in the folder gives way
+    when the training really starts.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Run:
     started: str
     classes: tuple[str, ...] | None = field(default=None, compare=False)
     made_from: Sources | None = field(default=None, compare=False)
+    prepare_sha256: str | None = field(default=None, compare=False)
     replaces: bool = field(default=False, compare=False)
 
     @property
@@ -144,6 +146,7 @@ def open_run(workspace: Workspace, wanted: Wanted, *, reuse_finished: bool = Fal
         recipe_name,
         started=now.isoformat(timespec="microseconds"),
         made_from=hash_sources(workspace, wanted.slug, recipe),
+        prepare_sha256=hash_prepare(workspace, competition, recipe),
         replaces=force and wanted.run_name is not None,
     )
 
@@ -289,6 +292,7 @@ def _run_values(run: Run) -> dict[str, Any]:
         "tables_sha256": run.tables_sha256,
         "made_from": run.made_from,
         "classes": run.classes,
+        "prepare_sha256": run.prepare_sha256,
         "versions": {package: version(package) for package in packages} | {"opencv": cv2.__version__},
         "git_commit": _git_commit(),
     }
@@ -340,6 +344,25 @@ def hash_sources(workspace: Workspace, slug: str, recipe: Recipe | None = None) 
     return found
 
 
+def hash_prepare(workspace: Workspace, competition: Competition, recipe: Recipe) -> str | None:
+    """The sha256 of the competition's prepare.py where a training uses its metric or augmentation."""
+    path = workspace.competition(competition.slug) / "prepare.py"
+    uses = competition.metric == "prepare:metric" or recipe.augment == "prepare:augmentation"
+    return digest(path) if uses and path.is_file() else None
+
+
+def describe_other_code(workspace: Workspace, run: Run) -> list[str]:
+    """A sentence where the prepare.py that a run was trained with has been changed since."""
+    if run.prepare_sha256 in (None, hash_prepare(workspace, run.competition, run.recipe)):
+        return []
+    used = ["its metric chose the epochs"] if run.competition.metric == "prepare:metric" else []
+    used += ["its augmentation made the batches"] if run.recipe.augment == "prepare:augmentation" else []
+    return [
+        f"prepare.py was changed after run {run.name} had begun: {' and '.join(used)} as it was before. "
+        f"`kitsolve train {run.competition.slug} --run {run.name} --force` trains with what it is now."
+    ]
+
+
 def find_pseudo(workspace: Workspace, slug: str, name: str) -> Path:
     """The marker of a run's pseudo-labels.
 
@@ -374,6 +397,7 @@ def read_run(folder: Path) -> Run:
             values["started"],
             None if values.get("classes") is None else tuple(values["classes"]),
             values.get("made_from"),
+            values.get("prepare_sha256"),
         )
     except ValidationError as error:
         raise KitsolveError(

@@ -20,7 +20,7 @@ from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, 
 from kitsolve.evaluation.last_epochs import LAST_OOF, find_last_oof
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
 from kitsolve.evaluation.run_tables import check_tables
-from kitsolve.evaluation.runs import Run, folds_of
+from kitsolve.evaluation.runs import Run, describe_other_code, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
 from kitsolve.inference.combine import combine
 from kitsolve.workspace import Workspace, write_sealed
@@ -62,7 +62,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = compare_epochs(subject, run, score_oof(subject, oof))
     told = describe_split_groups(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
-    cv = replace(cv, notices=[*cv.notices, *told])
+    cv = replace(cv, notices=[*cv.notices, *describe_other_code(workspace, run), *told])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_sealed(run.folder / "score.json", asdict(cv))

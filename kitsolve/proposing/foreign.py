@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
+from kitsolve.data.sampling import sample_cells
 from kitsolve.proposing.layout import Layout
 from kitsolve.proposing.sources import Source
 
@@ -36,7 +37,7 @@ def describe_cut(source: Source) -> str:
 def _find_prefix(cells: pd.Series, layout: Layout) -> str:
     """What stands before the part of the paths that is found here, the same in a few rows; else nothing."""
     prefixes = set()
-    for cell in cells.iloc[:: max(1, len(cells) // FEW)]:
+    for cell in sample_cells(cells, FEW):
         tails = [cell[place + 1 :] for place, letter in enumerate(cell) if letter == "/"]
         known = next(
             (tail for tail in tails if tail and f"/{tail}\n" in layout.text or f"\n{tail}\n" in layout.text), ""

@@ -1,11 +1,12 @@
 """A sample of rows is drawn, not counted off, and has the classes of the whole."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kitsolve.data.sampling import deal_rows, find_strata, sample_rows
+from kitsolve.data.sampling import deal_rows, find_strata, sample_cells, sample_rows
 
 
 @st.composite
@@ -73,3 +74,13 @@ def test_a_set_counts_by_its_rarest_label_and_a_number_by_its_band():
     assert find_strata(sets).tolist() == [0, 1, 3, 0]
     assert find_strata(np.arange(20, dtype=float)).tolist() == [number // 2 for number in range(20)]
     assert find_strata(np.array([[0.2, 0.8], [0.6, 0.4]])).tolist() == [1, 0]
+
+
+@given(st.integers(2, 12))
+def test_drawn_cells_are_of_every_place_in_a_period(period):
+    cells = pd.Series(np.arange(6000) % period)
+    drawn, others = sample_cells(cells, 6000 // period), sample_cells(cells + 100, 6000 // period)
+    assert len(drawn) == 6000 // period
+    assert drawn.index.is_monotonic_increasing
+    assert drawn.value_counts().reindex(range(period)).min() > 0.7 * len(drawn) / period
+    assert (others - 100).equals(drawn)
