@@ -37,8 +37,8 @@ class Run:
 
     `classes`: in the order of the model's outputs; None before the training, and of a version that did not keep them.
     `made_from`: the sha256 of each table by name; None of an older version, which kept `tables_sha256` alone.
-    `prepare_sha256`: of the prepare.py whose metric or augmentation it uses. `replaces`: what is in the folder gives way
-    when the training really starts.
+    `prepare_sha256`: of the prepare.py whose metric or augmentation it uses. `replaces`: what is in the folder gives
+    way when the training really starts.
     """
 
     folder: Path

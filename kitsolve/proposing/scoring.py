@@ -18,7 +18,7 @@ USUAL_METRICS = {
     ("multilabel", "label_list"): ("f1_sample", "f1_micro", "f1_macro"),
     ("multilabel", "class_probabilities"): ("mean_column_auc", "log_loss"),
     ("ordinal", "label"): ("qwk", "accuracy", "f1_macro"),
-    ("ordinal", "value"): ("rmse", "mae"),
+    ("ordinal", "value"): ("qwk", "accuracy", "f1_macro"),
     ("regression", "value"): ("rmse", "mae"),
     ("retrieval", "label"): ("accuracy", "f1_macro"),
 }

@@ -1,0 +1,20 @@
+"""How competitions score: what is proposed must be what facts may say."""
+
+import pytest
+
+from kitsolve.config import TASK_FORMS, TASK_KINDS
+from kitsolve.metrics import find_metric
+from kitsolve.proposing.scoring import FORMS, USUAL_METRICS
+
+
+@pytest.mark.parametrize(("task", "kind"), USUAL_METRICS)
+def test_every_usual_metric_scores_its_task(task, kind):
+    assert kind in TASK_KINDS[task]
+    for name in USUAL_METRICS[task, kind]:
+        assert find_metric(name).wants in TASK_FORMS[task]
+
+
+def test_every_task_and_kind_but_a_ranking_has_a_usual_metric():
+    pairs = {(task, kind) for task, kinds in TASK_KINDS.items() for kind in kinds if kind != "top_k"}
+    assert pairs == set(USUAL_METRICS)
+    assert {kind for kinds in TASK_KINDS.values() for kind in kinds} == set(FORMS)
