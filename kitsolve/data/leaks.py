@@ -148,7 +148,8 @@ def list_candidates(
         folders: the same in the folders above the file.
     """
     for name in columns:
-        yield Candidate(name, train[name], test[name] if test is not None and name in test else None)
+        others = test[name].fillna("") if test is not None and name in test else None
+        yield Candidate(name, train[name].fillna(""), others)  # else an empty cell counts as true in a search for text
     for kind, chosen in ((list_name_patterns, names), (list_folder_patterns, folders)):
         for name in chosen:
             for pattern in kind(train[name]):
@@ -201,7 +202,7 @@ def judge_group(
     """What speaks for a group of that shape."""
     values = len(np.unique(codes[codes >= 0]))
     numbers = _read_numbers(candidate.cells, codes)
-    measured = numbers is not None and bool((numbers % 1 != 0).mean() > 1 - SHARE)
+    measured = numbers is not None and bool((numbers[np.isfinite(numbers)] % 1 != 0).mean() > 1 - SHARE)
     agreement = measure_agreement(codes, labels)
     by_label = agreement is not None and not measured and _shares_label(candidate, labels, codes, agreement)
     if by_label and numbers is not None and agreement is not None:
@@ -224,19 +225,21 @@ def _shares_label(candidate: Candidate, labels: Labels, codes: NDArray[np.int64]
 
 
 def _read_numbers(cells: pd.Series, codes: NDArray[np.int64]) -> NDArray[np.float64] | None:
-    """(rows,) the cells as numbers, 0 where there is none; None where they are words."""
-    words = cells.str.strip().where(codes >= 0, "0")
+    """(rows,) the cells as numbers, NaN where there is none; None where they are words."""
+    words = cells.str.strip().where(codes >= 0, "nan")
     numbers = pd.to_numeric(words, errors="coerce").to_numpy(dtype=np.float64)
-    known = np.isfinite(numbers)
-    return np.where(known, numbers, 0.0) if known[codes >= 0].mean() >= SHARE else None
+    numbers = np.where(np.isfinite(numbers), numbers, np.nan)
+    return numbers if np.isfinite(numbers[codes >= 0]).mean() >= SHARE else None
 
 
 def _is_measurement(
     candidate: Candidate, numbers: NDArray[np.float64], labels: Labels, codes: NDArray[np.int64], agreement: Agreement
 ) -> bool:
     """Whether rows of the next greater number agree as well: of ages, not of numbers that are names."""
-    values, places = np.unique(numbers, return_inverse=True)
-    smooth = measure_smoothness(np.where(codes >= 0, places, -1), labels)
+    known = np.flatnonzero(np.isfinite(numbers))
+    places = np.full(len(numbers), -1)
+    values, places[known] = np.unique(numbers[known], return_inverse=True)
+    smooth = measure_smoothness(places, labels)
     named = bool(candidate.cells.str.match(r"0\d").any()) or np.ptp(values) > SPARSE * len(values)
     if not (named or NUMBERED.search(candidate.column)):
         return agreement.excess < MIN_NUMBER_EXCESS or smooth > agreement.excess / 4

@@ -82,11 +82,18 @@ def test_a_group_whose_rows_share_the_label_is_found_whatever_it_is_called(
 
 
 @settings(max_examples=60, derandomize=True)
-@given(seed=st.integers(0, 10**6), rows=st.integers(60, 2000), classes=st.integers(2, 8))
-def test_measurements_ages_dates_and_categories_are_no_groups(seed, rows, classes):
+@given(
+    seed=st.integers(0, 10**6),
+    rows=st.integers(60, 2000),
+    classes=st.integers(2, 8),
+    empty=st.sampled_from([None, "", np.nan]),
+)
+def test_measurements_ages_dates_and_categories_are_no_groups(seed, rows, classes, empty):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, rows)
-    train = draw_columns(rng, labels)
+    train = draw_columns(rng, labels).assign(limit=(20 + 10 * labels + rng.integers(0, 10, rows)).astype(str))
+    if empty is not None:
+        train = train.mask(rng.random(train.shape) < 0.02, empty)
     test = draw_columns(rng, rng.integers(0, classes, rows // 3))
     assert search(train, labels, test) == []
 
