@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 import pandas as pd
 
 from kitsolve.data.features import MOST_CATEGORIES
-from kitsolve.data.labels import is_number
+from kitsolve.data.labels import is_number, mark_missing
 from kitsolve.proposing.proposal import Guess
 
 LABEL_WORDS = re.compile(
@@ -196,10 +196,17 @@ def choose_features(rows: pd.DataFrame, test: pd.DataFrame | None, taken: Collec
     if test is None:
         return None
     both = [name for name in rows if name in test and name not in taken]
-    shared = [name for name in both if _may_be_feature(name, rows[name]) and _are_shared(rows[name], test[name])]
+    known = {name: tuple(_clear_missing(table[name]) for table in (rows, test)) for name in both}
+    shared = [name for name in both if _may_be_feature(name, known[name][0]) and _are_shared(*known[name])]
     if not shared:
         return None
     return Guess(shared, "columns of the train and the test rows", (shared, []))
+
+
+def _clear_missing(cells: pd.Series) -> pd.Series:
+    """The cells with empty ones in the place of words that stand for a missing value, as `fetch` takes them."""
+    cells = cells.str.strip()
+    return cells.mask(mark_missing(cells), "")
 
 
 def _are_shared(train: pd.Series, test: pd.Series) -> bool:
