@@ -1,9 +1,12 @@
-"""What a run was trained on, and whether the tables still are that."""
+"""What a run was trained on, and whether tables and facts still are that."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
+from kitsolve.config import Competition, read_competition
 from kitsolve.data.stored import read_folds, read_table
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Run, folds_of, hash_sources, hash_tables
@@ -14,17 +17,49 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LABEL_FACTS = ("target", "positive", "unknown", "order", "range", "missing", "features")
+"""Keys of [train] that say what the outputs of a model mean."""
+
+
 def check_tables(workspace: Workspace, *runs: Run) -> None:
-    """Raise KitsolveError where a run was trained on other rows, labels or folds than the tables hold now."""
+    """Raise KitsolveError where a run was trained on other rows, labels or folds than tables and facts have now."""
     for run in runs:
-        changes = list_table_changes(workspace, run)
-        if changes:
-            slug = run.competition.slug
+        slug = run.competition.slug
+        anew = f"or train it anew: `kitsolve train {slug} --run {run.name} --force`."
+        if changes := list_fact_changes(run, read_competition(workspace, slug)):
+            raise KitsolveError(
+                f"run {run.name} was trained with other facts: {'; '.join(changes)}.",
+                hint=f"set them back in {workspace.competition(slug) / 'competition.toml'}, {anew}",
+            )
+        if changes := list_table_changes(workspace, run):
             raise KitsolveError(
                 f"run {run.name} was trained on other tables: {'; '.join(changes)}.",
-                hint=f"bring them back (`kitsolve folds {slug}`, `kitsolve fetch {slug}`), "
-                f"or train it anew: `kitsolve train {slug} --run {run.name} --force`.",
+                hint=f"bring them back (`kitsolve folds {slug}`, `kitsolve fetch {slug}`), {anew}",
             )
+
+
+def list_fact_changes(run: Run, now: Competition) -> list[str]:
+    """The facts that say what the run's outputs mean, where they are others now: key, former and present value."""
+    before = run.competition
+    pairs: list[tuple[str, object, object]] = [("task", before.task, now.task)]
+    pairs += [(f"train.{name}", getattr(before.train, name), getattr(now.train, name)) for name in LABEL_FACTS]
+    if "kl_divergence" in (before.metric, now.metric):  # it reads label columns as shares of a row
+        pairs.append(("metric", before.metric, now.metric))
+    return [f"{key} was {_show(old)} and is {_show(new)} now" for key, old, new in pairs if old != new]
+
+
+def _show(value: object) -> str:
+    return "not set" if value is None else repr(value.model_dump() if isinstance(value, BaseModel) else value)
+
+
+def describe_other_metric(run: Run, now: Competition) -> list[str]:
+    """A sentence where the facts name another metric than the run was trained with."""
+    if run.competition.metric == now.metric:
+        return []
+    return [
+        f"the facts name {now.metric} now: run {run.name} chose its epochs by {run.competition.metric}, and is scored "
+        f"with it. `kitsolve train {now.slug} --run {run.name} --force` trains it for {now.metric}."
+    ]
 
 
 def list_table_changes(workspace: Workspace, run: Run) -> list[str]:

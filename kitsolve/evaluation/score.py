@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kitsolve.config import Competition
+from kitsolve.config import Competition, read_competition
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.leakage import describe_split_groups
 from kitsolve.data.targets import Targets, encode_targets
@@ -19,7 +19,7 @@ from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.last_epochs import LAST_OOF, find_last_oof
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
-from kitsolve.evaluation.run_tables import check_tables
+from kitsolve.evaluation.run_tables import check_tables, describe_other_metric
 from kitsolve.evaluation.runs import Run, describe_other_code, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
 from kitsolve.inference.combine import combine
@@ -62,6 +62,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     oof = read_oof(run, subject.train, subject.targets.output_names)
     cv = compare_epochs(subject, run, score_oof(subject, oof))
     told = describe_split_groups(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
+    told = describe_other_metric(run, read_competition(workspace, run.competition.slug)) + told
     cv = replace(cv, notices=[*cv.notices, *describe_other_code(workspace, run), *told])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)

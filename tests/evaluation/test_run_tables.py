@@ -3,11 +3,12 @@ from dataclasses import replace
 
 import pytest
 
+from kitsolve.config import Train
 from kitsolve.data.fetch import fetch
 from kitsolve.data.splits import rewrite_folds
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.blend import find_blend
-from kitsolve.evaluation.run_tables import check_tables
+from kitsolve.evaluation.run_tables import LABEL_FACTS, check_tables
 from kitsolve.evaluation.runs import find_run
 from kitsolve.evaluation.score import score_run
 from kitsolve.submission.bundle import export_bundle
@@ -46,6 +47,52 @@ def test_whatever_uses_a_run_says_that_the_tables_are_others(copy, change, says)
         with pytest.raises(KitsolveError, match=says) as caught:
             use()
         assert "--run first --force" in caught.value.hint
+
+
+def change_facts(workspace, before, after):
+    path = workspace.competition("shades") / "competition.toml"
+    text = path.read_text()
+    assert before in text
+    path.unlink()  # it may be a link
+    path.write_text(text.replace(before, after))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ('target = "shade"', 'target = "tint"', "train.target was 'shade' and is 'tint' now"),
+        ('target = "shade"', 'target = "shade"\nmissing = "drop"', "train.missing was not set and is 'drop' now"),
+        ('target = "shade"', 'target = "shade"\nfeatures = ["age"]', r"train.features was \[\] and is \['age'\] now"),
+        ('"multiclass"', '"binary"', "task was 'multiclass' and is 'binary' now"),
+    ],
+)
+def test_whatever_uses_a_run_says_that_its_outputs_meant_something_else(copy, before, after, says):
+    run = find_run(copy, "shades")
+    change_facts(copy, before, after)
+    for use in (
+        lambda: score_run(copy, run),
+        lambda: export_bundle(copy, "shades", ["first"]),
+        lambda: find_blend(copy, [run, replace(run, folder=run.folder.with_name("second"))]),
+    ):
+        with pytest.raises(KitsolveError, match=says) as caught:
+            use()
+        assert "competition.toml" in caught.value.hint
+        assert "--run first --force" in caught.value.hint
+
+
+def test_every_fact_of_the_labels_is_compared():
+    others = {"rows", "id", "image", "group"}  # the first three are in train.csv, the last in folds.csv, by content
+    assert set(Train.model_fields) == set(LABEL_FACTS) | others
+
+
+def test_another_metric_is_told_with_the_score(copy):
+    run = find_run(copy, "shades")
+    before = score_run(copy, run)
+    change_facts(copy, '"accuracy"', '"f1_macro"')
+    after = score_run(copy, run)
+    assert (after.metric, after.pooled) == ("accuracy", before.pooled)
+    (notice,) = [text for text in after.notices if "f1_macro" in text]
+    assert notice.startswith("the facts name f1_macro now: run first chose its epochs by accuracy")
 
 
 def test_the_same_folds_written_in_another_way_are_no_change(copy):
