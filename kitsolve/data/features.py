@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from kitsolve.data.labels import is_number
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.bundle import Feature
 
@@ -40,3 +41,25 @@ def _fit_feature(train: pd.DataFrame, name: str) -> Feature:
             hint="remove it from train.features.",
         )
     return Feature(name, 0.0, 1.0, categories)
+
+
+def describe_features(features: Sequence[Feature], train: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """A sentence for each column in which the test rows hold what the model cannot take, or numbers count as words."""
+    told = []
+    for feature in features:
+        name, words, cells = feature.name, feature.categories, test[feature.name].str.strip()
+        if words and all(is_number(word.replace(",", "")) for word in words):
+            example = next(word for word in words if "," in word)
+            told.append(
+                f"{name}: numbers like {example!r} count as words, {len(words)} different ones in {len(train)} train "
+                f"rows: write them as {example.replace(',', '')} in the fetch(raw) of a prepare.py, or remove {name} "
+                "from train.features."
+            )
+        odd = cells[(cells != "") & ~(cells.isin(words) if words else cells.map(is_number))]
+        if len(odd):
+            what = "values that no train row has" if words else "words where the train rows have numbers"
+            told.append(
+                f"{name}: {len(odd)} of {len(test)} test rows have {what}, first {odd.iloc[0]!r}: the model takes them "
+                "for empty cells."
+            )
+    return told

@@ -14,7 +14,7 @@ import pandas as pd
 from kitsolve.config import Competition, load_prepare, read_competition
 from kitsolve.data.archives import DamagedArchiveError, check_free, is_archive, unpack, unpack_nested
 from kitsolve.data.copies import describe_copies
-from kitsolve.data.features import fit_features
+from kitsolve.data.features import describe_features, fit_features
 from kitsolve.data.folds import FoldReport
 from kitsolve.data.image_files import describe_unused, find_unused_images
 from kitsolve.data.images import check_images, describe_check
@@ -217,7 +217,8 @@ def _write_tables(
     check_outputs(open_sample(raw, competition), competition, train, test)
     targets = encode_targets(train, competition, raw)
     notices += describe_sample(targets.names, raw, competition)
-    fit_features(train, competition.train.features)  # a column that cannot be one shall not stop the training
+    # A column that cannot be one shall not stop the training.
+    notices += describe_features(fit_features(train, competition.train.features), train, test)
     paths = [*train.path, *test.path]
     check = check_images(raw, paths, slug=competition.slug, image=competition.image)
     near_duplicates = find_near_duplicates(check.signatures[: len(train)])

@@ -211,7 +211,7 @@ def judge_group(
     copies = None
     if near_duplicates is not None and not measured and not labels.is_coarser(codes):
         copies = measure_agreement(np.where(codes >= 0, near_duplicates, -1), Labels.of(codes))
-    sure = not _are_words(candidate.cells, values)
+    sure = bool(NUMBERED.search(candidate.column)) or not _are_words(candidate.cells, values)
     return Leak(candidate, codes, values, agreement, unseen, copies, by_label, is_sure=sure)
 
 

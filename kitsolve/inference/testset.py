@@ -119,6 +119,13 @@ def join_rows(sample: pd.DataFrame, input_dir: Path, test: Split, *, note: Note 
     added = pd.concat(tables, ignore_index=True)
     if test.id not in added:
         raise ValueError(f"{test.files[0]} has no column {test.id!r}, only {list(added)}.")
+    added = added.drop_duplicates()
+    repeated = added[test.id][added[test.id].duplicated()]
+    if len(repeated):
+        note(
+            f"{test.files[0]} has several rows for {repeated.nunique()} ids, of which the first is taken; "
+            f"first: id {repeated.iloc[0]!r}."
+        )
     added = added.drop_duplicates(test.id).set_index(test.id)
     lacking = ~ids.iloc[:, 0].isin(added.index)
     if lacking.any():

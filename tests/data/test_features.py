@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kitsolve.data.features import fit_features
+from kitsolve.data.features import describe_features, fit_features
 from kitsolve.errors import KitsolveError
 from kitsolve.inference.testset import encode_features
 
@@ -38,3 +38,22 @@ def test_a_column_that_cannot_be_a_feature_is_named(column, values, problem):
     rows = pd.DataFrame({column: list(values)}) if rows is None else rows
     with pytest.raises(KitsolveError, match=problem):
         fit_features(rows, [column])
+
+
+def test_what_the_test_rows_hold_and_the_model_cannot_take_is_told():
+    test = pd.DataFrame(
+        {"age": ["30", "30 years", "", " 31"], "sex": ["Male", "f", "", "Female"], "site": list("abcd")}
+    )
+    said = describe_features(fit_features(TRAIN, ["age", "sex", "site"]), TRAIN, test)
+    assert said == [
+        "age: 1 of 4 test rows have words where the train rows have numbers, first '30 years': the model "
+        "takes them for empty cells.",
+        "sex: 2 of 4 test rows have values that no train row has, first 'Male': the model takes them for empty cells.",
+    ]
+    assert encode_features(test, fit_features(TRAIN, ["age", "sex"]))[1].tolist() == [0, 0, 1, 0]
+
+
+def test_numbers_with_separators_of_thousands_are_told():
+    rows = pd.DataFrame({"weight": ["1,079", "1,108", "990"]})
+    (said,) = describe_features(fit_features(rows, ["weight"]), rows, rows)
+    assert said.startswith("weight: numbers like '1,079' count as words, 3 different ones in 3 train rows")

@@ -43,6 +43,21 @@ def test_fetch_says_which_column_has_rows_of_one_group_in_different_folds(hives)
     assert 'Set train.group = "q", or folds.ignore = ["q"] if that is meant.' in notice
 
 
+@pytest.mark.parametrize(
+    ("column", "in_test", "told"), [("q", False, True), ("q", True, False), ("patient_id", True, True)]
+)
+def test_a_group_of_words_is_told_unless_the_test_rows_share_them(hives, column, in_test, told):
+    raw = hives.root / "download"
+    train, sample = (pd.read_csv(raw / name, dtype=str) for name in ("train.csv", "sample_submission.csv"))
+    words = train["q"].map(lambda cell: "".join(chr(97 + int(digit)) for digit in cell[1:]))
+    train.drop(columns="q").assign(**{column: words}).to_csv(raw / "train.csv", index=False)
+    if in_test:
+        sample[["image_id"]].assign(**{column: words[: len(sample)]}).to_csv(raw / "test.csv", index=False)
+        path = hives.root / "competitions" / "shades" / "competition.toml"
+        path.write_text(path.read_text().replace("[test]\n", '[test]\nrows = { csv = "test.csv" }\n'))
+    assert any(f"rows of equal {column} lie in" in notice for notice in fetch_hives(hives).notices) is told
+
+
 def test_fetch_says_it_again_each_time_and_folds_too(hives):
     first = fetch_hives(hives).notices
     assert fetch_hives(hives).notices == first

@@ -65,6 +65,16 @@ def test_test_rows_are_joined_by_id_in_the_samples_order(tmp_path):
     ]
 
 
+def test_several_rows_of_an_id_are_told_where_they_differ(tmp_path):
+    told = []
+    (tmp_path / "test.csv").write_text("Id,file_name\n007,a.jpg\n007,a.jpg\n1e5,b.jpg\n")
+    assert len(join_rows(SAMPLE, tmp_path, split("test.csv", id_="Id"), note=told.append)) == 2
+    assert told == []
+    (tmp_path / "test.csv").write_text("Id,file_name\n007,a.jpg\n007,c.jpg\n1e5,b.jpg\n")
+    assert join_rows(SAMPLE, tmp_path, split("test.csv", id_="Id"), note=told.append).file_name.tolist()[0] == "a.jpg"
+    assert told == ["test.csv has several rows for 1 ids, of which the first is taken; first: id '007'."]
+
+
 def test_without_files_the_sample_alone_has_the_rows(tmp_path):
     assert join_rows(SAMPLE, tmp_path, split()).equals(SAMPLE)
 
