@@ -258,9 +258,9 @@ class Competition(Strict):
         kind, scheme, task = self.submission.kind, self.folds.scheme, self.task
         yield from self._odd_targets()
         if kind != "prepare:submission" and kind not in TASK_KINDS[task]:
-            yield f"a {task} task is submitted as {' or '.join(TASK_KINDS[task])}, not as {kind}"
+            yield f"task = {task!r} is submitted as {' or '.join(TASK_KINDS[task])}, not as {kind}"
         if self.metric != "prepare:metric" and find_metric(self.metric).wants not in TASK_FORMS[task]:
-            yield f"the metric {self.metric} does not score a {task} task"
+            yield f"the metric {self.metric} does not score task = {task!r}"
         for name, only in ONLY_FOR.items():
             if getattr(self.train, name) is not None and task != only:
                 yield f"train.{name} is for {only} tasks"

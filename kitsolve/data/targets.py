@@ -146,14 +146,18 @@ def _level_scale(names: tuple[str, ...]) -> tuple[float, float]:
     return (float(levels[0]), float(steps[0]) if len(steps) else 1.0)
 
 
+LARGEST = 1e30
+"""Values beyond it overflow where they are squared."""
+
+
 def _encode_values(train: pd.DataFrame, competition: Competition) -> Targets:
     column, bounds = competition.train.targets[0], competition.train.range
     values = pd.to_numeric(train[column], errors="coerce").to_numpy(dtype=np.float64)
-    low, high = bounds or (-np.inf, np.inf)
+    low, high = bounds or (-LARGEST, LARGEST)
     odd = np.flatnonzero(~(np.isfinite(values) & (values >= low) & (values <= high)))
     if len(odd):
         raise KitsolveError(
-            f"{len(odd)} of {len(values)} rows have no {column} within {low:g} and {high:g}, first: id "
+            f"{len(odd)} of {len(values)} rows have no {column} that is a number from {low:g} to {high:g}, first: id "
             f"{train.image_id.iloc[odd[0]]!r} with {train[column].iloc[odd[0]]!r}.",
             hint='correct train.range or train.target; missing = "drop" in [train] leaves out rows without a value.',
         )

@@ -192,7 +192,7 @@ def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -
 def _refuse_mixing(run: Run, difference: str, *, one_fold: bool) -> KitsolveError:
     if one_fold:
         return KitsolveError(
-            f"run {run.name} was started with {difference}: its folds cannot be mixed.",
+            f"run {run.name} was started with {difference}. Its folds cannot be mixed.",
             hint="leave --fold out to train the whole run anew with these choices, or give another name with --run.",
         )
     return KitsolveError(
@@ -202,16 +202,27 @@ def _refuse_mixing(run: Run, difference: str, *, one_fold: bool) -> KitsolveErro
 
 
 def _difference(workspace: Workspace, run: Run, wanted: tuple[Competition, Recipe, str]) -> str:
-    """The first setting that differs, with both values: "another lr: 0.1, not 0.2"."""
+    """The first setting that differs, with both values: "lr = 0.1; you asked for 0.2"."""
     for before, after in ((run.recipe, wanted[1]), (run.competition.for_training(), wanted[0])):
-        old, new = before.model_dump(), after.model_dump()
-        for key, value in old.items():
-            if value != new[key]:
-                return f"another {key}: {value!r}, not {new[key]!r}"
+        if found := _first_difference(before.model_dump(), after.model_dump()):
+            key, old, new = found
+            return f"{key} = {old!r}; you asked for {new!r}"
     if run.made_from is None:
         return "another train.csv, folds.csv or pseudo-labels"
     changed = list_changes(run.made_from, hash_sources(workspace, run.competition.slug, run.recipe))
     return ", ".join(f"another {name}" if name.endswith(".csv") else f"other {name}" for name in changed)
+
+
+def _first_difference(old: dict[str, Any], new: dict[str, Any]) -> tuple[str, object, object] | None:
+    """The dotted key of the first value that differs, and both values."""
+    for key, value in old.items():
+        other = new.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            if inner := _first_difference(value, other):
+                return f"{key}.{inner[0]}", *inner[1:]
+        elif value != other:
+            return key, value, other
+    return None
 
 
 def is_recorded(run: Run) -> bool:
@@ -424,17 +435,17 @@ def find_run(workspace: Workspace, slug: str, name: str | None = None) -> Run:
     """Run `name`, or the newest finished one.
 
     Raises:
-        KitsolveError: there is none.
+        KitsolveError: there is none, or it is damaged.
     """
+    folder = workspace.runs(slug) / (name or "")
+    if name is not None and folder.parent == workspace.runs(slug) and (folder / "run.json").is_file():
+        return read_run(folder)  # where it is damaged, that is the reason, not that there is none
     runs = list_runs(workspace, slug)
     if name is None:
         finished = [run for run in runs if run.finished]
         if not finished:
             raise KitsolveError(f"{slug} has no finished run.", hint=f"run `kitsolve train {slug}` first.")
         return finished[0]
-    for run in runs:
-        if run.name == name:
-            return run
     raise KitsolveError(
         f"{slug} has no run {name!r}.",
         hint=f"take one of: {nearest(name, [run.name for run in runs])}."
@@ -452,7 +463,7 @@ def summarise_run(run: Run) -> dict[str, object]:
         "recipe": run.recipe_name,
         "backbone": run.recipe.backbone,
         "image_size": run.recipe.image_size,
-        "folds": f"{done}/{run.competition.folds.count}",
+        "folds": f"{done}/{len(cv.get('folds', ())) or run.competition.folds.count}",  # own folds may be more or fewer
         "metric": run.competition.metric,
         "cv": cv.get("pooled"),
         "mean": cv.get("mean"),

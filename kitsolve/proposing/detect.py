@@ -231,7 +231,7 @@ def _add_names(hints: Hints, target: Guess, train: TrainRows, sources: Sequence[
     labels = set(train.rows[target.value].unique())
     own = train.source.path if train.source else ""
     names = find_names(labels, [source for source in sources if source.path != own])
-    return Hints(hints.metric, names, numbered, hints.words)
+    return replace(hints, names=names, numbered=numbered)
 
 
 def find_names(labels: set[str], sources: Sequence[Source]) -> dict[str, str]:

@@ -14,13 +14,14 @@ class Hints:
     """What is known of the labels besides the cells.
 
     `metric`: as the pages name it. `names`: of numbered labels, where a file tells them. `numbered`: the labels are
-    numbers of categories. `words`: the slug and all pages.
+    numbers of categories. `words`: the slug and all pages. `asked`: the columns of the sample submission.
     """
 
     metric: Guess | None = None
     names: Mapping[str, str] = field(default_factory=dict)
     numbered: bool = False
     words: str = ""
+    asked: tuple[str, ...] = ()
 
     @property
     def wants(self) -> str:

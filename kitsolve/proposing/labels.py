@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
@@ -25,6 +26,7 @@ def find_form(rows: pd.DataFrame, target: Guess, sample: pd.DataFrame | None, hi
     shown = [] if sample is None or sample.shape[1] < 2 else sample.iloc[:MOST_COMPARED, 1].unique().tolist()
     if isinstance(target.value, list):
         return _form_of_columns(rows[target.value], target, shown, wide=bool(wide))
+    hints = replace(hints, asked=() if sample is None else tuple(map(str, sample.columns[1:])))
     cells = rows[target.value]
     separator = find_separator(cells, target.value, [] if wide else shown, wide)
     if separator.splits:
@@ -157,7 +159,8 @@ def _find_positive(target: Guess, labels: Sequence[str], hints: Hints) -> Guess:
         if said and not any(re.search(rf"\b{re.escape(other)}", said[0], re.IGNORECASE) for other in others):
             return Guess(label, f'the pages say "{" ".join(said[0].split())}"')
     best = labels[1]
-    named = [label for label in labels if label.lower() == str(target.value).lower()]
-    if named:
-        return Guess(named[0], "the column has its name")
+    for names, whose in ((hints.asked, "the sample's column"), ((str(target.value),), "the column")):
+        named = [label for label in labels if label.casefold() in {name.casefold() for name in names}]
+        if len(named) == 1:
+            return Guess(named[0], f"{whose} has its name")
     return Guess(best, "the files do not tell which of the two counts as positive", (best, labels[0]))

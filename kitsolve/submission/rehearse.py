@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from kitsolve.config import read_competition
 from kitsolve.errors import KitsolveError
-from kitsolve.inference.bundle import Bundle
+from kitsolve.inference.bundle import Bundle, file_sha256
 from kitsolve.inference.submission import check_submission
 from kitsolve.inference.testset import read_sample
 from kitsolve.submission.execute import NotebookRun, find_interpreter, run_notebook
@@ -94,6 +94,11 @@ def rehearse(workspace: Workspace, bundle: Bundle, *, python: str | None = None)
     notebook = workspace.notebook(slug, bundle.name) / f"{slug}.ipynb"
     if not notebook.is_file():
         raise KitsolveError(f"{notebook} is missing.", hint=f"run `kitsolve export {slug}` first.")
+    if file_sha256(workspace.bundle(slug, bundle.name) / "bundle.json") not in notebook.read_text(encoding="utf-8"):
+        raise KitsolveError(
+            f"{notebook} was written for an earlier bundle {bundle.name}.",
+            hint=f"run `kitsolve export {slug}` for its runs again, which writes both.",
+        )
     interpreter = find_interpreter(python) if python else Path(sys.executable)
     place = workspace.rehearsal(slug, bundle.name)
     shutil.rmtree(place, ignore_errors=True)

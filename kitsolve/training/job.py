@@ -309,7 +309,7 @@ def check_choices(recipe: Recipe, targets: Targets) -> None:
     ]
     for name, given, value, fits in odd:
         if given == value and not fits:
-            raise KitsolveError(f"{name} = {value!r} is not for a {targets.task} task.", f"leave {name} out.")
+            raise KitsolveError(f"{name} = {value!r} does not fit task = {targets.task!r}.", f"leave {name} out.")
 
 
 def find_activation(recipe: Recipe, targets: Targets) -> str:

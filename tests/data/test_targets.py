@@ -121,7 +121,9 @@ def test_a_regression_learns_its_range_or_its_spread(tmp_path):
     free = encode(rows, facts("regression"), tmp_path)
     assert (free.learned.mean(), free.learned.std()) == (pytest.approx(0, abs=1e-6), pytest.approx(1))
     assert free.activation == "identity"
-    with pytest.raises(KitsolveError, match="1 of 3 rows have no label within 1 and 99, first: id 'r2' with '100'"):
+    with pytest.raises(
+        KitsolveError, match="1 of 3 rows have no label that is a number from 1 to 99, first: id 'r2' with '100'"
+    ):
         encode(rows, facts("regression", range=[1, 99]), tmp_path)
 
 

@@ -96,7 +96,7 @@ def test_a_named_run_keeps_its_own_recipe(fetched):
 
 def test_a_named_run_refuses_other_choices_by_the_first_that_differs(fetched):
     start(fetched, name="first")
-    with pytest.raises(KitsolveError, match="another epochs: 2, not 7"):
+    with pytest.raises(KitsolveError, match="was started with epochs = 2; you asked for 7"):
         open_run(fetched, Wanted("shades", overrides=("epochs=7",), run_name="first"))
 
 
@@ -128,6 +128,10 @@ def test_runs_are_listed_newest_first_and_found_by_name(fetched):
     finish(runs["one"])
     finish(runs["two"])
     assert find_run(fetched, "shades") == runs["two"]
+    marker = fetched.runs("shades") / "one" / "run.json"
+    marker.write_text(marker.read_text().replace('"baseline"', '"other"'))
+    with pytest.raises(KitsolveError, match=r"one.run\.json was changed after kitsolve wrote it"):
+        find_run(fetched, "shades", "one")
 
 
 def test_a_run_that_is_not_there_names_the_nearest(fetched):
@@ -187,7 +191,9 @@ def test_a_background_that_the_facts_name_is_not_that_of_an_old_run(fetched):
     facts = fetched.competition("shades") / "competition.toml"
     facts.write_text(facts.read_text() + '[image]\nbackground = "white"\n')
     fetch(fetched, "shades")
-    with pytest.raises(KitsolveError, match="run old was started with another image"):
+    with pytest.raises(
+        KitsolveError, match="run old was started with image.background = 'ignore'; you asked for 'white'"
+    ):
         open_run(fetched, Wanted("shades", run_name="old"))
     facts.write_text(facts.read_text().replace("white", "ignore"))
     fetch(fetched, "shades")

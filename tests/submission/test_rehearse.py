@@ -177,6 +177,16 @@ def test_a_notebook_that_leaves_rows_out_fails_the_checks(copy, bundle):
     assert [passed for check, passed in rehearsal.checks.items() if "passes every check" in check] == [False, False]
 
 
+def test_a_notebook_of_an_earlier_bundle_is_refused_with_what_to_run(copy, bundle):
+    path = copy.bundle("shades", bundle.name) / "bundle.json"
+    text = path.read_text()
+    path.unlink()  # it may be a link
+    path.write_text(text + "\n")
+    with pytest.raises(KitsolveError, match="was written for an earlier bundle first") as caught:
+        rehearse(copy, bundle)
+    assert "kitsolve export shades" in caught.value.hint
+
+
 def test_without_an_exported_notebook_the_error_says_what_to_run(copy, bundle):
     (copy.notebook("shades", bundle.name) / "shades.ipynb").unlink()
     with pytest.raises(KitsolveError) as caught:

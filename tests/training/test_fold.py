@@ -257,7 +257,7 @@ def test_a_batch_in_parts_is_the_batch_at_once(fetched):
 @pytest.mark.parametrize(
     ("override", "problem"),
     [
-        ("loss=smooth_l1", "loss = 'smooth_l1' is not for a multiclass task"),
+        ("loss=smooth_l1", "loss = 'smooth_l1' does not fit task = 'multiclass'"),
         ("optimizer=adamx", "no optimizer 'adamx'"),
     ],
 )
