@@ -192,7 +192,7 @@ def _choose_recipe(workspace: Workspace, wanted: Wanted, existing: Run | None) -
 def _refuse_mixing(run: Run, difference: str, *, one_fold: bool) -> KitsolveError:
     if one_fold:
         return KitsolveError(
-            f"run {run.name} was started with {difference}. Its folds cannot be mixed.",
+            f"run {run.name} was started with {difference}: its folds cannot be mixed.",
             hint="leave --fold out to train the whole run anew with these choices, or give another name with --run.",
         )
     return KitsolveError(
