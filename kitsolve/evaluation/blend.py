@@ -23,7 +23,7 @@ from kitsolve.data.sampling import deal_rows, sample_rows
 from kitsolve.errors import KitsolveError, nearest, translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Array, Judge, decode_out_of_fold, fit_decoder, join_rows
-from kitsolve.evaluation.oof import Outputs, align_oofs, decode_rows, read_oof
+from kitsolve.evaluation.oof import WIDE, Outputs, align_oofs, decode_rows
 from kitsolve.evaluation.run_tables import check_tables
 from kitsolve.evaluation.runs import Run
 from kitsolve.evaluation.score import read_subject
@@ -159,7 +159,7 @@ def _read_pool(workspace: Workspace, runs: list[Run]) -> Pool:
     subject = read_subject(workspace, competition)
     for run in runs:
         check_classes(run, subject.targets.names)
-    shared, folds, outputs = align_oofs([read_oof(run, subject.train, subject.targets.output_names) for run in runs])
+    shared, folds, outputs = align_oofs([subject.read_oof(run) for run in runs])
     if len(shared) < 2:
         raise KitsolveError(
             f"the runs {', '.join(names)} have {len(shared)} out-of-fold rows in common.",
@@ -203,7 +203,7 @@ def _methods_of(pool: Pool, method: str) -> list[str]:
     dense, num_outputs = not isinstance(pool.outputs[0], csr_array), pool.outputs[0].shape[1]
     suits = {
         "geometric": dense and pool.activation in ("softmax", "sigmoid"),
-        "rank": dense and pool.judge.name in ORDER_METRICS,
+        "rank": num_outputs <= WIDE and dense and pool.judge.name in ORDER_METRICS,
     }
     known = [name for name in METHODS if suits.get(name, True)]
     if method == "auto":

@@ -48,6 +48,14 @@ class Judge:
         return self.metric.score(targets, decode_rows(outputs, decoder, self.metric.wants))
 
     @property
+    def needs_all(self) -> bool:
+        """Whether every output counts: as a probability, or in the sum of P(class > k) that tells an ordinal class.
+
+        For other labels and for rankings the largest outputs of a row are enough.
+        """
+        return self.metric.wants == "probs" or self.plain.task == "ordinal"
+
+    @property
     def fits(self) -> bool:
         """Whether the decoder has something that OOF rows can tell for this metric."""
         task, name = self.plain.task, self.name

@@ -1,7 +1,8 @@
 """Out-of-fold outputs: written by a fold, read again for the score, the decoder and the blend.
 
 A model with thousands of outputs would fill a disk with numbers next to zero: of more than `WIDE` outputs only the
-largest of a row are kept, in a sparse matrix, and oof.csv has a line for each of them.
+largest of a row are kept, in a sparse matrix, and oof.csv has a line for each of them. That is enough for labels and
+rankings. Where every output counts (`whole`, see Judge.needs_all) all are kept, however many they are.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ from kitsolve.workspace import write_csv
 
 PROB = "prob_"
 WIDE = 1000
-MOST, SMALLEST = 32, 1e-3
-"""How many outputs of a row are kept where there are more than WIDE, and from which size on."""
+FEWEST, MOST, SMALLEST = 5, 32, 1e-3
+"""How many outputs of a row are kept where there are more than WIDE: the first FEWEST, more from this size on."""
+SPARSE = ("image_id", "output", "prob")
+"""The columns of a file that holds a sparse matrix."""
 PART = 4_000_000
 """Numbers that a part of a sparse matrix has when it is made dense."""
 
@@ -45,13 +48,30 @@ class Oof:
 
 
 def compress(outputs: NDArray[Any]) -> csr_array:
-    """The largest outputs of every row, as a sparse matrix: at most MOST, and none below SMALLEST."""
+    """The largest outputs of every row, as a sparse matrix: the first FEWEST, and up to MOST that reach SMALLEST.
+
+    A model that has learned little gives all of thousands of classes less than that, and one of them the most.
+    """
     kept = min(MOST, outputs.shape[1])
     columns = np.argpartition(-outputs, kept - 1, axis=1)[:, :kept]
     values = np.take_along_axis(outputs, columns, axis=1)
-    rows = np.repeat(np.arange(len(outputs)), kept)
-    large = values.ravel() >= SMALLEST
-    return csr_array((values.ravel()[large], (rows[large], columns.ravel()[large])), shape=outputs.shape)
+    order = np.argsort(-values, axis=1, kind="stable")
+    columns, values = (np.take_along_axis(own, order, axis=1) for own in (columns, values))
+    rows, places = np.nonzero((values >= SMALLEST) | (np.arange(kept) < FEWEST))
+    return csr_array((values[rows, places], (rows, columns[rows, places])), shape=outputs.shape)
+
+
+def spread_rest(part: NDArray[Any], activation: str) -> NDArray[Any]:
+    """Rows of a sparse matrix, made dense, with a guess in the place of each output that was not kept.
+
+    Of a softmax the probability that a row lacks, spread evenly over them: the loss of a model that has learned nothing
+    is ln(classes). Of sigmoids, which nothing binds together, SMALLEST / 2.
+    """
+    left = part == 0
+    if activation != "softmax":
+        return np.where(left, np.float32(SMALLEST / 2), part)
+    lacking = (1 - part.sum(axis=1, keepdims=True)).clip(min=0)
+    return np.where(left, lacking / left.sum(axis=1, keepdims=True).clip(min=1), part)
 
 
 def iter_dense(outputs: Outputs) -> Iterator[tuple[slice, NDArray[Any]]]:
@@ -77,44 +97,58 @@ def write_oof(path: Path, oof: Oof, names: tuple[str, ...]) -> None:
     """
     if isinstance(oof.outputs, csr_array):
         entries = oof.outputs.tocoo()
-        table = pd.DataFrame(
-            {
-                "image_id": oof.image_ids.to_numpy()[entries.row],
-                "output": np.array(names, dtype=object)[entries.col],
-                "prob": entries.data,
-            }
-        )
+        ids, outputs = oof.image_ids.to_numpy()[entries.row], np.array(names, dtype=object)[entries.col]
+        table = pd.DataFrame(dict(zip(SPARSE, (ids, outputs, entries.data), strict=True)))
     else:
         table = pd.DataFrame(oof.outputs, columns=[PROB + name for name in names])
         table.insert(0, "image_id", oof.image_ids.to_numpy())
     write_csv(path, table)
 
 
-def read_oof(run: Run, train: pd.DataFrame, names: tuple[str, ...], *, places: Mapping[int, Path] | None = None) -> Oof:
+def read_oof(
+    run: Run, train: pd.DataFrame, names: tuple[str, ...], *, whole: bool, places: Mapping[int, Path] | None = None
+) -> Oof:
     """The outputs of all folds that are done.
 
     Args:
         train: image_id and fold of all rows.
         names: of the outputs.
+        whole: every output counts; else they are sparse where there are more than WIDE.
         places: fold -> the file that holds its outputs; None: oof.csv in the folder of each.
 
     Raises:
-        KitsolveError: no fold is done, or an oof.csv is not what the training left.
+        KitsolveError: no fold is done, an oof.csv is not what the training left, or it has the largest outputs alone
+            where every one counts.
     """
-    parts = []
+    parts, lacking = [], []
     for fold in sorted(train.fold.unique().tolist()):
         if run.fold_is_done(fold):
             ids = pd.Index(train.image_id[train.fold == fold])
             path = check_fold_file(run, fold, places[fold].name if places else OOF)
             _, outputs = read_outputs(path, names, ids, hint=retrain_hint(run, fold))
+            if not whole and len(names) > WIDE and not isinstance(outputs, csr_array):
+                outputs = compress(outputs)
+            lacking += [fold] if whole and isinstance(outputs, csr_array) else []
             parts.append(Oof(ids, np.full(len(ids), fold, dtype=np.int64), outputs))
     if not parts:
         slug = run.competition.slug
         raise KitsolveError(
             f"run {run.name} has no finished fold.", hint=f"run `kitsolve train {slug} --run {run.name}`."
         )
+    if lacking:
+        raise _refuse_sparse(run, lacking)
     ids = reduce(lambda one, other: one.append(other), (part.image_ids for part in parts))
     return Oof(ids, np.concatenate([part.folds for part in parts]), stack_parts([part.outputs for part in parts]))
+
+
+def _refuse_sparse(run: Run, folds: Sequence[int]) -> KitsolveError:
+    """To take what was not kept as 0 would make the score, and the clip that is fitted to it, wrong."""
+    which = "".join(f" --fold {fold}" for fold in folds)
+    return KitsolveError(
+        f"the oof.csv of run {run.name} keeps the largest of a row's outputs alone, as an older version wrote it, and "
+        f"{run.competition.metric} scores all of them.",
+        hint=f"train anew: `kitsolve train {run.competition.slug} --run {run.name}{which} --force`.",
+    )
 
 
 def read_outputs(
@@ -122,14 +156,16 @@ def read_outputs(
 ) -> tuple[pd.Index, Outputs]:
     """What `write_oof` wrote: the ids, in the order of `ids` where it is given, and (rows, outputs) by `names`.
 
+    The file's header tells whether they are sparse.
+
     Args:
         hint: what repairs a damaged file.
 
     Raises:
         KitsolveError: it cannot be read, its rows are not those of `ids`, once each, or an output is no finite number.
     """
-    read = _read_sparse if len(names) > WIDE else _read_dense
     try:
+        read = _read_sparse if tuple(pd.read_csv(path, nrows=0).columns) == SPARSE else _read_dense
         own, outputs = read(path, names, ids)
     except (ValueError, KeyError, AttributeError, OSError) as error:
         raise KitsolveError(f"{path} is damaged: {str(error).splitlines()[0]}.", hint) from error
@@ -175,9 +211,9 @@ def stack_parts(parts: list[Outputs]) -> Outputs:
     return np.concatenate(parts)
 
 
-def stack_outputs(batches: Iterator[NDArray[Any]], names: tuple[str, ...]) -> Outputs:
-    """All rows of the batches; sparse where there are more than WIDE outputs."""
-    return stack_parts([compress(batch) if len(names) > WIDE else batch for batch in batches])
+def stack_outputs(batches: Iterator[NDArray[Any]], *, whole: bool) -> Outputs:
+    """All rows of the batches; sparse where there are more than WIDE outputs and not every one counts."""
+    return stack_parts([batch if whole or batch.shape[1] <= WIDE else compress(batch) for batch in batches])
 
 
 def align_oofs(oofs: Sequence[Oof]) -> tuple[pd.Index, NDArray[np.int64], list[Outputs]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     check_tables(workspace, run)
     subject = read_subject(workspace, run.competition)
     check_classes(run, subject.targets.names)
-    oof = read_oof(run, subject.train, subject.targets.output_names)
+    oof = subject.read_oof(run)
     cv = compare_epochs(subject, run, score_oof(subject, oof))
     told = describe_split_groups(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
     told = describe_other_metric(run, read_competition(workspace, run.competition.slug)) + told
@@ -79,7 +80,7 @@ def compare_epochs(subject: Subject, run: Run, cv: CvScore) -> CvScore:
         return cv
     last = cv.pooled
     if any(path.name == LAST_OOF for path in places.values()):
-        oof = read_oof(run, subject.train, subject.targets.output_names, places=places)
+        oof = subject.read_oof(run, places=places)
         last = score_oof(subject, oof).pooled
     gain = cv.pooled - last if subject.judge.metric.greater_is_better else last - cv.pooled
     return replace(cv, last_epochs=last, chosen_gain=gain)
@@ -95,7 +96,7 @@ def score_blend(workspace: Workspace, runs: list[Run], blend: Blend) -> tuple[Cv
     subject = read_subject(workspace, runs[0].competition)
     for run in runs:
         check_classes(run, subject.targets.names)
-    oof = blend_oofs(subject, [read_oof(run, subject.train, subject.targets.output_names) for run in runs], blend)
+    oof = blend_oofs(subject, [subject.read_oof(run) for run in runs], blend)
     prior = np.asarray(oof.outputs.mean(axis=0), dtype=float).ravel()
     return score_oof(subject, oof), fit_decoder(subject.judge, subject.targets_of(oof.image_ids), oof.outputs), prior
 
@@ -114,6 +115,11 @@ class Subject:
     train: pd.DataFrame
     targets: Targets
     judge: Judge
+
+    def read_oof(self, run: Run, *, places: Mapping[int, Path] | None = None) -> Oof:
+        """A run's outputs of the rows, as many of them as the judge needs; see evaluation.oof.read_oof."""
+        whole = self.judge.needs_all
+        return read_oof(run, self.train, self.targets.output_names, whole=whole, places=places)
 
     def targets_of(self, image_ids: pd.Index) -> NDArray[Any]:
         """The targets of these rows."""

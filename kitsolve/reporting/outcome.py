@@ -82,7 +82,7 @@ def read_outcome(workspace: Workspace, run: Run) -> Outcome:
     check_tables(workspace, run)
     labelled, table = read_labelled(workspace, run.competition), read_train_table(workspace, run.competition.slug)
     check_classes(run, labelled.targets.names)
-    oof = read_oof(run, table, labelled.targets.output_names)
+    oof = read_oof(run, table, labelled.targets.output_names, whole=labelled.judge.needs_all)
     rows = labelled.image_ids.get_indexer(oof.image_ids)
     targets = labelled.targets
     shares = None if targets.shares is None else targets.shares[rows]

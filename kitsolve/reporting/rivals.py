@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from scipy.sparse import csr_array
 
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.blend import correlate
@@ -66,6 +67,8 @@ def correlation(outcome: Outcome, other: Run) -> float | None:
     try:
         ids, outputs = read_outputs(other.folder / "oof.csv", outcome.targets.output_names)
     except KitsolveError:  # the labels were others then, so the columns are
+        return None
+    if isinstance(outputs, csr_array) != isinstance(outcome.outputs, csr_array):
         return None
     own = pd.Index(outcome.train.table.image_id)
     shared = own[own.isin(ids)]

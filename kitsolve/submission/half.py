@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.oof import Outputs, read_oof, stack_parts
+from kitsolve.evaluation.oof import Outputs, stack_parts
 from kitsolve.evaluation.runs import ALL, Run
 from kitsolve.evaluation.score import blend_oofs, read_subject, score_oof
 from kitsolve.inference.bundle import Blend, ModelSpec
@@ -65,12 +65,13 @@ def measure_half(
     runs = list({run.name: run for run, _, _ in members}.values())
     subject = read_subject(workspace, runs[0].competition)
     labelled = read_labelled(workspace, runs[0].competition)
-    before = {run.name: read_oof(run, subject.train, subject.targets.output_names) for run in runs}
+    before = {run.name: subject.read_oof(run) for run in runs}
     parts: dict[str, list[Outputs]] = {run.name: [] for run in runs}
     for run, fold, spec in tqdm(members, desc="float16", unit="fold", leave=False, disable=None):
         if fold != ALL:
-            member = load_member(spec, folder, machine.device)
-            parts[run.name].append(predict_rows(member, split_fold(labelled, fold), machine, batch_size=batch_size))
+            member, data = load_member(spec, folder, machine.device), split_fold(labelled, fold)
+            whole = subject.judge.needs_all
+            parts[run.name].append(predict_rows(member, data, machine, batch_size=batch_size, whole=whole))
     after = {name: replace(oof, outputs=stack_parts(parts[name])) for name, oof in before.items()}
     largest = max(_largest_change(oof.outputs, after[name].outputs) for name, oof in before.items())
     if largest > LARGEST:

@@ -20,7 +20,6 @@ from kitsolve.data.cache import encode_paths
 from kitsolve.data.features import fit_features
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.stored import read_table
-from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, translated
 from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.fold_files import WEIGHTS, check_weights
@@ -34,7 +33,7 @@ from kitsolve.inference.members import load_member
 from kitsolve.inference.testset import encode_features
 from kitsolve.provenance import list_changes
 from kitsolve.training.distributed import Machine
-from kitsolve.training.job import FoldData, fold_spec, read_labelled
+from kitsolve.training.job import FoldData, Labelled, fold_spec, read_labelled
 from kitsolve.workspace import Workspace, digest, read_json, write_csv, write_sealed
 
 
@@ -80,8 +79,8 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
     images, folder, kept = read_test_images(workspace, run), workspace.pseudo(slug, run.name), {}
     (folder / "pseudo.json").unlink(missing_ok=True)  # a kill leaves no labels of two teachers
     for fold in folds:
-        outputs = _predict(run, fold, targets, images, machine)
-        sure = np.flatnonzero(rate_confidence(outputs) >= min_confidence)
+        outputs = _predict(run, fold, labelled, images, machine)
+        sure = np.flatnonzero(rate_confidence(outputs, activation=targets.activation) >= min_confidence)
         oof = Oof(images.image_ids[sure], np.full(len(sure), fold), outputs[sure])
         write_oof(folder / f"fold_{fold}.csv", oof, targets.output_names)
         kept[fold] = len(sure)
@@ -110,10 +109,11 @@ def read_test_images(workspace: Workspace, run: Run) -> TestImages:
     return TestImages(pd.Index(test.image_id), encode_paths([f"{raw}/{path}" for path in test.path]), features)
 
 
-def _predict(run: Run, fold: int, targets: Targets, images: TestImages, machine: Machine) -> Outputs:
+def _predict(run: Run, fold: int, labelled: Labelled, images: TestImages, machine: Machine) -> Outputs:
     num_features = 0 if images.features is None else images.features.shape[1]
     check_weights(run, fold)
-    member = load_member(fold_spec(run, fold, targets, num_features=num_features), run.fold(fold), machine.device)
+    spec = fold_spec(run, fold, labelled.targets, num_features=num_features)
+    member = load_member(spec, run.fold(fold), machine.device)
     with translated(f"run `kitsolve fetch {run.competition.slug} --force`."):
         batches = iter_probs(
             [one_member(member, machine.device, batch_size=64)],
@@ -121,15 +121,14 @@ def _predict(run: Run, fold: int, targets: Targets, images: TestImages, machine:
             features=images.features,
             workers=max(1, machine.workers),
         )
-        return stack_outputs(batches, targets.output_names)
+        return stack_outputs(batches, whole=labelled.judge.needs_all)
 
 
-def rate_confidence(outputs: Outputs) -> NDArray[np.float64]:
+def rate_confidence(outputs: Outputs, *, activation: str) -> NDArray[np.float64]:
     """(rows,) the probability of the most probable class; of labels that stand alone, that of the least sure answer."""
     rated = []
     for _, part in iter_dense(outputs):
-        whole = part.shape[1] > 1 and np.allclose(part.sum(axis=1), 1, atol=0.01)
-        rated.append(part.max(axis=1) if whole else np.maximum(part, 1 - part).min(axis=1))
+        rated.append(part.max(axis=1) if activation == "softmax" else np.maximum(part, 1 - part).min(axis=1))
     return np.concatenate(rated)
 
 
@@ -195,7 +194,9 @@ def _read_labels(
 
 
 def _join_labels(learned: NDArray[np.generic], outputs: Outputs) -> NDArray[np.generic]:
-    """Labels and pseudo-labels below each other: soft, but classes where there are too many outputs for that."""
+    """Labels and pseudo-labels below each other: soft, but of sparse outputs the most probable classes."""
+    if isinstance(outputs, csr_array) and learned.ndim == 2:
+        outputs = outputs.toarray()
     if isinstance(outputs, csr_array):
         return np.concatenate([learned, np.asarray(outputs.argmax(axis=1)).ravel()])
     if learned.ndim == 1:

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import nn
 
 from kitsolve.data.cache import ScaledImages
 from kitsolve.errors import translated
 from kitsolve.evaluation.decoding import fit_decoder
 from kitsolve.evaluation.last_epochs import LAST_OOF
-from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, stack_outputs, write_oof
+from kitsolve.evaluation.oof import Oof, Outputs, iter_dense, spread_rest, stack_outputs, write_oof
 from kitsolve.inference.bundle import TTA
 from kitsolve.inference.ensemble import one_member
 from kitsolve.inference.images import read_as
@@ -71,7 +72,7 @@ def predict_epoch(job: FoldJob, model: nn.Module, images: ScaledImages) -> Outpu
     """(validation rows, outputs) activated, of one view: enough to compare epochs."""
     member = Member(model.eval(), job.preprocessing, TTA["none"], job.dtype, activation=job.activation)
     with translated(job.image_hint):
-        return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size, images=images)
+        return _predict_own_rows(job, member, images)
 
 
 def predict_validation(job: FoldJob, file: str) -> Outputs:
@@ -80,15 +81,27 @@ def predict_validation(job: FoldJob, file: str) -> Outputs:
     with translated('lower lr, or set precision = "float32", and train the fold anew.'):
         member = load_member(replace(spec, file=file), job.folder, job.machine.device)
     with translated(job.image_hint):
-        return predict_rows(member, job.data, job.machine, batch_size=job.settled.batch_size)
+        return _predict_own_rows(job, member)
+
+
+def _predict_own_rows(job: FoldJob, member: Member, images: ScaledImages | None = None) -> Outputs:
+    size, whole = job.settled.batch_size, job.judge.needs_all
+    return predict_rows(member, job.data, job.machine, batch_size=size, whole=whole, images=images)
 
 
 def predict_rows(
-    member: Member, data: FoldData, machine: Machine, *, batch_size: int, images: ScaledImages | None = None
+    member: Member,
+    data: FoldData,
+    machine: Machine,
+    *,
+    batch_size: int,
+    whole: bool,
+    images: ScaledImages | None = None,
 ) -> Outputs:
     """(validation rows, outputs) by a model; each of several processes predicts its part.
 
     Args:
+        whole: every output counts; see Judge.needs_all.
         images: where scaled images come from; None: the original files.
     """
     part = slice(machine.rank, None, machine.world)
@@ -102,7 +115,7 @@ def predict_rows(
         workers=max(1, machine.workers),
         read=read_as if images is None else lambda row, preprocessing: images.read(row),
     )
-    return gather_outputs(stack_outputs(batches, data.targets.output_names), machine)
+    return gather_outputs(stack_outputs(batches, whole=whole), machine)
 
 
 def rate_outputs(job: FoldJob, outputs: Outputs) -> dict[str, float]:
@@ -122,13 +135,15 @@ def score_validation(job: FoldJob, outputs: Outputs) -> float:
 
 
 def _mean_loss(job: FoldJob, outputs: Outputs) -> float:
-    """The plain loss of the validation rows that have a known label."""
+    """The plain loss of the validation rows that have a known label; of sparse outputs with `spread_rest`."""
     known = job.data.targets.known[job.data.val]
     outputs, targets = outputs[known], job.data.targets.learned[job.data.val][known]
-    parts = [
-        (rows, loss_of_outputs(part, targets[rows], activation=job.activation)) for rows, part in iter_dense(outputs)
-    ]
-    return float(np.average([loss for _, loss in parts], weights=[len(targets[rows]) for rows, _ in parts]))
+    losses, counts = [], []
+    for rows, part in iter_dense(outputs):
+        probs = spread_rest(part, job.activation) if isinstance(outputs, csr_array) else part
+        losses.append(loss_of_outputs(probs, targets[rows], activation=job.activation))
+        counts.append(len(part))
+    return float(np.average(losses, weights=counts))
 
 
 def _count_confusion(job: FoldJob, outputs: Outputs) -> NDArray[np.int64] | None:

@@ -59,7 +59,7 @@ def write_run(workspace, slug, *, name="made-up", skill=1.5, seed=0, done=None, 
     model = build_model(architecture, image_size=run.recipe.size)
     for fold in sorted(set(labelled.folds.tolist())) if done is None else done:
         rows = np.flatnonzero(labelled.folds == fold)
-        kept = stack_outputs(iter([outputs[rows]]), targets.output_names)
+        kept = stack_outputs(iter([outputs[rows]]), whole=labelled.judge.needs_all)
         oof = Oof(labelled.image_ids[rows], np.full(len(rows), fold), kept)
         write_oof(run.fold(fold) / "oof.csv", oof, targets.output_names)
         save_file(model.state_dict(), run.fold(fold) / "best.safetensors")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from kitsolve import workspace as workspace_module
 from kitsolve.config import read_competition
-from kitsolve.data.fetch import read_train_table
+from kitsolve.data.fetch import fetch, read_train_table
 from kitsolve.data.targets import encode_targets
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import ALL, Wanted, find_run, list_runs, open_run
@@ -315,6 +315,20 @@ def test_a_training_stops_when_no_epoch_is_the_best_any_more(fetched, monkeypatc
     history = pd.read_csv(fetched.runs("shades") / "first" / "fold_0" / "history.csv")
     assert history.score.tolist() == [0.5, 0.6, 0.6, 0.6, 0.6]
     assert history.best.tolist() == [True, True, True, False, False], "of equal scores the lower loss is the best"
+
+
+@pytest.mark.parametrize(("metric", "whole"), [("log_loss", True), ("accuracy", False)])
+def test_of_many_classes_all_outputs_are_kept_where_the_metric_scores_them(fetched, monkeypatch, metric, whole):
+    monkeypatch.setattr("kitsolve.evaluation.oof.WIDE", 2)
+    facts = fetched.competition("shades") / "competition.toml"
+    facts.write_text(facts.read_text().replace('"accuracy"', f'"{metric}"'))
+    fetch(fetched, "shades")
+    train(fetched, "epochs=1")
+    fold = fetched.runs("shades") / "first" / "fold_0"
+    header, *_ = (fold / "oof.csv").read_text().splitlines()
+    assert header == ("image_id,prob_bright,prob_dark,prob_grey" if whole else "image_id,output,prob")
+    history = pd.read_csv(fold / "history.csv")
+    assert not whole or history.val_loss[0] == pytest.approx(history.score[0], abs=1e-5)
 
 
 def test_two_processes_may_train_two_folds_but_not_the_same(fetched):

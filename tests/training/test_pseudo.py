@@ -100,8 +100,20 @@ def test_new_pseudo_labels_are_another_training(taught):
 
 
 def test_confidence_is_the_best_class_or_the_least_sure_label():
-    assert rate_confidence(np.array([[0.7, 0.3], [0.5, 0.5]])).tolist() == [0.7, 0.5]
-    assert rate_confidence(np.array([[0.9, 0.9], [0.1, 0.4]])).tolist() == pytest.approx([0.9, 0.6])
+    rows = np.array([[0.7, 0.3], [0.5, 0.5]])
+    assert rate_confidence(rows, activation="softmax").tolist() == [0.7, 0.5]
+    rows = np.array([[0.9, 0.9], [0.1, 0.4]])
+    assert rate_confidence(rows, activation="sigmoid").tolist() == pytest.approx([0.9, 0.6])
+
+
+def test_confidence_of_the_largest_classes_is_that_of_all_of_them():
+    rows = csr_array(np.array([[0.4, 0.1, 0, 0], [0, 0.2, 0, 0.6]]))
+    assert rate_confidence(rows, activation="softmax").tolist() == [0.4, 0.6]
+
+
+def test_of_too_many_labels_those_that_were_not_kept_are_0():
+    joined = _join_labels(np.array([[1, 0, 1]]), csr_array(np.array([[0, 0.9, 0.1]])))
+    np.testing.assert_allclose(joined, [[1, 0, 1], [0, 0.9, 0.1]])
 
 
 def test_of_too_many_classes_the_best_is_the_label():
