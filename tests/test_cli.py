@@ -87,7 +87,7 @@ def test_folds_are_written_anew_and_shown(ready):
     assert call_json(ready, "fetch", "shades")["folds"] == 3, "what a person chose stays"
     text = call(ready, "folds", "shades").stdout
     assert text.splitlines()[0].split() == ["fold", "rows", "bright", "dark", "grey"]
-    assert "groups in more than one fold: 0" in text
+    assert "groups (train.group) in more than one fold: 0" in text
     assert (ready / "workspace" / "tables" / "shades" / "folds.csv").read_text() == before
 
 
