@@ -115,7 +115,8 @@ def describe_folds(report: FoldReport) -> str:
         {"fold": fold, "rows": size, **{label: shares[fold] for label, shares in report.shares.items()}}
         for fold, size in enumerate(report.rows)
     ]
-    return f"{align_rows(rows)}\nlargest gap {report.largest_gap:.4f}; groups (train.group) in more than one fold: {report.leaks}"
+    torn = f"groups (train.group) in more than one fold: {report.leaks}"
+    return f"{align_rows(rows)}\nlargest gap {report.largest_gap:.4f}; {torn}"
 
 
 def describe_submitted(done: Submitted) -> str:
