@@ -2,7 +2,8 @@
 
 A fold starts from the weights of the same fold of another run (`init_from`) and learns what that fold says of the test
 images (`pseudo`). Where the other run was made on other folds, its fold has been trained on rows that are validated
-now, and the CV is too good: 0.726 in the place of 0.668.
+now, and the CV is too good: 0.726 in the place of 0.668. Weights of one fold as the start of all (`pretrained`) are no
+better: see own_weights.py.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.own_weights import check_pretrained
 from kitsolve.evaluation.runs import ALL, Run, folds_of, name_fold, read_run
 from kitsolve.workspace import Workspace, read_csv, read_json
 
@@ -73,6 +75,8 @@ def check_lineage(workspace: Workspace, run: Run, folds: pd.Series, wanted: Coll
     Raises:
         KitsolveError: names the rows and what to do.
     """
+    if not wanted:
+        return
     for source in find_sources(workspace, run):
         if isinstance(source, str):
             if not quiet:
@@ -93,10 +97,15 @@ def check_teacher(run: Run, folds: pd.Series) -> None:
 
 
 def find_sources(workspace: Workspace, run: Run) -> Iterator[Source | str]:
-    """All runs that a run learns from, directly and through others; a sentence for each that cannot be looked at."""
+    """All runs that a run learns from, directly and through others; a sentence for each that cannot be looked at.
+
+    Raises:
+        KitsolveError: one of them, or the run, starts all folds from weights of one; see `check_pretrained`.
+    """
     waiting, met = [run], {run.name}
     while waiting:
         pupil = waiting.pop(0)
+        check_pretrained(workspace, pupil)
         for key in ("init_from", "pseudo"):
             name = getattr(pupil.recipe, key)
             if name is None:
