@@ -18,6 +18,7 @@ from kitsolve.config import Image
 from kitsolve.data.targets import Targets
 from kitsolve.errors import KitsolveError, nearest
 from kitsolve.evaluation.classes import check_classes
+from kitsolve.evaluation.fold_files import check_weights
 from kitsolve.evaluation.runs import Run, name_fold, read_run
 from kitsolve.inference.bundle import Architecture, Preprocessing
 from kitsolve.inference.images import CV2_INTERPOLATION
@@ -155,20 +156,21 @@ def load_init(model: nn.Module, run: Run, fold: int) -> None:
     """Start from the same fold of the run that `init_from` names: another fold's has seen this one's validation rows.
 
     Raises:
-        KitsolveError: that fold is not trained, or it is of another model or order of classes.
+        KitsolveError: that fold is not trained, damaged, or it is of another model or order of classes.
     """
     assert run.recipe.init_from is not None
-    path = run.folder.parent / run.recipe.init_from / f"fold_{name_fold(fold)}" / "best.safetensors"
-    if not path.is_file():
+    folder = run.folder.parent / run.recipe.init_from
+    marker = folder / f"fold_{name_fold(fold)}" / "fold.json"
+    if not marker.is_file():
         raise KitsolveError(
-            f"init_from = {run.recipe.init_from!r}: there is no {path}.",
+            f"init_from = {run.recipe.init_from!r}: its fold {name_fold(fold)} is not trained, there is no {marker}.",
             hint=f"run `kitsolve train {run.competition.slug} --run {run.recipe.init_from} --fold {name_fold(fold)}`, "
             f"or take another: `kitsolve runs {run.competition.slug}` lists them.",
         )
-    teacher = read_run(path.parents[1])
+    teacher = read_run(folder)
     if run.classes and len(teacher.classes or ()) == len(run.classes):  # else the head is new
         check_classes(teacher, run.classes)
-    load_pretrained(model, path)
+    load_pretrained(model, check_weights(teacher, fold))
 
 
 class SeveralDropouts(nn.Linear):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from tqdm import tqdm
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
 from kitsolve.evaluation.lineage import check_lineage
-from kitsolve.evaluation.runs import Run, name_fold, record_run
+from kitsolve.evaluation.runs import Run, name_fold, read_run, record_run
 from kitsolve.evaluation.score import CvScore, score_run
 from kitsolve.training.backbones import build_backbone
 from kitsolve.training.distributed import Machine
@@ -65,6 +66,7 @@ def train_on_ray(
     plan = settle_fold(workspace, run, labelled, wanted[0], machine=Machine(torch.device("cpu"), 0))
     build_backbone(run.recipe, plan.architecture)  # a mistake shows here, not on every machine
     record_run(workspace, run)
+    run = replace(run, started=read_run(run.folder).started)  # another process may have begun it first
     for fold in wanted if force else ():
         drop_fold(run, fold)
     write_settled(run, plan.settled)

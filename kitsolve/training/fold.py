@@ -20,6 +20,7 @@ from tqdm import tqdm
 from kitsolve.data.trial import try_metric
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.classes import keep_classes
+from kitsolve.evaluation.fold_files import read_fold
 from kitsolve.evaluation.lineage import check_lineage
 from kitsolve.evaluation.runs import ALL, Run, is_recorded, name_fold, record_run, remove_whole
 from kitsolve.evaluation.score import CvScore, score_run
@@ -100,7 +101,7 @@ def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int], *, force: b
         force: those that are done too.
 
     Raises:
-        KitsolveError: there is no such fold.
+        KitsolveError: there is no such fold, or what is done of it is another run's.
     """
     known = sorted(set(labelled.folds.tolist()))
     unknown = [fold for fold in folds if fold not in (*known, ALL)]
@@ -110,7 +111,10 @@ def choose_folds(run: Run, labelled: Labelled, folds: Sequence[int], *, force: b
         )
     ordered = sorted(folds, key=lambda fold: fold == ALL) or known
     anew = force or (run.replaces and not is_recorded(run))
-    return [fold for fold in ordered if anew or not run.fold_is_done(fold)]
+    done = [] if anew else [fold for fold in ordered if run.fold_is_done(fold)]
+    for fold in done:
+        read_fold(run, fold)  # to say after hours of training that the folds do not belong together would be late
+    return [fold for fold in ordered if fold not in done]
 
 
 def check_unused(run: Run) -> None:

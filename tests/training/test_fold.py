@@ -83,7 +83,7 @@ def test_a_finished_fold_has_all_its_files(trained):
     names = {path.name for path in folder.iterdir() if "tfevents" not in path.name}
     assert names == {"best.safetensors", "last.pt", "history.csv", "oof.csv", "fold.json"}
     assert list(folder.glob("events.out.tfevents.*"))
-    keys = {"fold", "score", "epoch", "seconds", "epoch_score", "oof_takes", "files"}
+    keys = {"fold", "score", "epoch", "seconds", "epoch_score", "oof_takes", "run_started", "files"}
     assert set(read_json(folder / "fold.json")) == keys
 
 
@@ -461,8 +461,20 @@ def test_a_fold_starts_from_the_same_fold_of_another_run(fetched, capsys):
     theirs = load_file(fetched.runs("shades") / "teacher" / "fold_0" / "best.safetensors")
     assert all(torch.equal(tensor, theirs[name]) for name, tensor in state.model.state_dict().items())
     assert f"{len(theirs)} of {len(theirs)} tensors from " in capsys.readouterr().err
-    with pytest.raises(KitsolveError, match="init_from = 'teacher': there is no .*fold_1"):
+    with pytest.raises(KitsolveError, match="init_from = 'teacher': its fold 1 is not trained, there is no .*fold_1"):
         train(fetched, "init_from=teacher", folds=[1], name="pupil")
+
+
+def test_a_fold_does_not_start_from_one_that_is_half_trained_or_damaged(fetched):
+    train(fetched, "epochs=1", name="teacher", folds=(0, 1))
+    run = open_run(fetched, Wanted("shades", overrides=("init_from=teacher",), run_name="pupil"))
+    teacher = fetched.runs("shades") / "teacher"
+    (teacher / "fold_0" / "fold.json").unlink()
+    shutil.copyfile(teacher / "fold_0" / "best.safetensors", teacher / "fold_1" / "best.safetensors")
+    with pytest.raises(KitsolveError, match="its fold 0 is not trained"):
+        train_folds(fetched, run, [0], choose_machine("cpu", 0))
+    with pytest.raises(KitsolveError, match="fold_1/best.safetensors was changed or damaged after the training"):
+        train_folds(fetched, run, [1], choose_machine("cpu", 0))
 
 
 @pytest.mark.slow
