@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pandas as pd
 
-from kitsolve.evaluation.runs import Run
+from kitsolve.evaluation.fold_files import HISTORY, check_fold_file, read_fold
+from kitsolve.evaluation.runs import ALL, Run, name_fold, parse_folds
 from kitsolve.reporting.html import element
 from kitsolve.reporting.page import Section
 from kitsolve.reporting.svg import Line, draw_lines, legend
-from kitsolve.workspace import read_json
 
 CURVES = {"train_loss": "train loss", "val_loss": "validation loss", "score": "", "lr": "learning rate"}
 """Column of history.csv -> its name; the score has the metric's."""
@@ -49,20 +47,20 @@ def read_histories(run: Run) -> dict[str, pd.DataFrame]:
     """Each fold's history.csv by the fold's name, in their order; the fold of all rows is the last one.
 
     Of a fold that is done, `best` is the epoch that it has kept, which need not be that of its own best score.
+
+    Raises:
+        KitsolveError: what a finished fold has left was changed.
     """
-    paths = sorted(run.folder.glob("fold_*/history.csv"), key=_order)
-    return {path.parent.name.replace("_", " "): _read_history(path) for path in paths}
+    names = [path.parent.name.removeprefix("fold_") for path in run.folder.glob(f"fold_*/{HISTORY}")]
+    folds = sorted(parse_folds(names), key=lambda fold: (fold == ALL, fold))
+    return {f"fold {name_fold(fold)}": _read_history(run, fold) for fold in folds}
 
 
-def _read_history(path: Path) -> pd.DataFrame:
-    history, marker = pd.read_csv(path), path.with_name("fold.json")
-    kept = read_json(marker).get("epoch") if marker.is_file() else None
+def _read_history(run: Run, fold: int) -> pd.DataFrame:
+    if not run.fold_is_done(fold):
+        return pd.read_csv(run.fold(fold) / HISTORY)
+    history, kept = pd.read_csv(check_fold_file(run, fold, HISTORY)), read_fold(run, fold).get("epoch")
     return history if kept is None else history.assign(best=history.epoch == kept)
-
-
-def _order(path: Path) -> tuple[bool, int]:
-    number = path.parent.name.removeprefix("fold_")
-    return (True, 0) if number == "all" else (False, int(number))
 
 
 def _make_lines(histories: dict[str, pd.DataFrame], column: str) -> list[Line]:

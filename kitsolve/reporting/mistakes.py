@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from kitsolve.errors import KitsolveError, translated
+from kitsolve.errors import translated
+from kitsolve.evaluation.fold_files import check_weights, retrain_hint
 from kitsolve.evaluation.oof import iter_dense
 from kitsolve.evaluation.runs import name_fold
 from kitsolve.inference.bundle import Preprocessing
@@ -129,7 +130,7 @@ def look_at(outcome: Outcome, mistakes: Sequence[Mistake], device: torch.device)
     """What the model of each row's own fold makes of it; the models are loaded one after the other.
 
     Raises:
-        KitsolveError: a state_dict is gone, or an image.
+        KitsolveError: a state_dict is gone or was changed, or an image is gone.
     """
     looks: dict[int, Look] = {}
     preprocessing = find_preprocessing(outcome.run.recipe, outcome.run.competition.image)
@@ -146,11 +147,9 @@ def look_at(outcome: Outcome, mistakes: Sequence[Mistake], device: torch.device)
 
 def _load_fold(outcome: Outcome, fold: int, device: torch.device) -> nn.Module:
     """In float32, whatever the recipe's precision: gradients of less are coarse."""
-    folder, run, features = outcome.run.fold(fold), outcome.run, outcome.features
-    repair = f"remove {folder} and run `kitsolve train {outcome.slug} --run {run.name}`."
-    if not (folder / "best.safetensors").is_file():
-        raise KitsolveError(f"{folder / 'best.safetensors'} is gone.", hint=repair)
-    with translated(repair):
+    run, features = outcome.run, outcome.features
+    folder = check_weights(run, fold).parent
+    with translated(retrain_hint(run, fold)):
         spec = fold_spec(run, fold, outcome.targets, num_features=0 if features is None else features.shape[1])
         return load_model(spec, folder, device)
 

@@ -10,8 +10,8 @@ from scipy.sparse import csr_array
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.blend import correlate
 from kitsolve.evaluation.comparison import find_difference
-from kitsolve.evaluation.oof import read_outputs
-from kitsolve.evaluation.runs import Run, list_runs
+from kitsolve.evaluation.oof import read_oof
+from kitsolve.evaluation.runs import Run, folds_of, list_runs
 from kitsolve.reporting.html import Fixed, Html, element, join, table
 from kitsolve.reporting.outcome import Outcome
 from kitsolve.reporting.page import Section
@@ -63,15 +63,15 @@ def _describe(run: Run) -> list[str]:
 
 
 def correlation(outcome: Outcome, other: Run) -> float | None:
-    """That of the outputs of the rows that both have; None where the other run has no such rows or outputs."""
+    """That of the outputs of the rows that both have; None where the other run has no such rows or outputs any more."""
     try:
-        ids, outputs = read_outputs(other.folder / "oof.csv", outcome.targets.output_names)
-    except KitsolveError:  # the labels were others then, so the columns are
-        return None
-    if isinstance(outputs, csr_array) != isinstance(outcome.outputs, csr_array):
+        whole = not isinstance(outcome.outputs, csr_array)
+        theirs = read_oof(other, folds_of(other).reset_index(), outcome.targets.output_names, whole=whole)
+    except KitsolveError:  # the labels were others then, so the columns are; or they were changed
         return None
     own = pd.Index(outcome.train.table.image_id)
-    shared = own[own.isin(ids)]
+    shared = own[own.isin(theirs.image_ids)]
     if len(shared) < 2:
         return None
-    return float(correlate([outcome.outputs[own.get_indexer(shared)], outputs[ids.get_indexer(shared)]])[0, 1])
+    outputs = theirs.outputs[theirs.image_ids.get_indexer(shared)]
+    return float(correlate([outcome.outputs[own.get_indexer(shared)], outputs])[0, 1])

@@ -1,12 +1,16 @@
 import math
 import re
+import shutil
 
 import pandas as pd
 import pytest
 from made_up import fetch_lookalike, write_run
 
+from kitsolve.errors import KitsolveError
+from kitsolve.evaluation.runs import find_run
 from kitsolve.reporting.curves import kept_epoch, read_histories, show_curves
 from kitsolve.reporting.svg import Line, draw_lines
+from kitsolve.workspace import Workspace
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +46,19 @@ def test_points_say_what_they_are_and_the_best_epoch_is_marked(run):
 def test_the_fold_of_all_rows_has_no_validation_to_show(run):
     titles = re.findall(r"<title>fold all, epoch \d: ", show_curves(run).body)
     assert len(titles) == 8  # train loss and learning rate of four epochs
+
+
+def test_the_history_of_a_finished_fold_must_be_what_the_training_left_that_of_a_running_one_may_grow(
+    trained, tmp_path
+):
+    shutil.copytree(trained.root, tmp_path / "root")
+    run = find_run(Workspace(tmp_path / "root"), "shades")
+    path = run.fold(0) / "history.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[-1] + "\n")
+    with pytest.raises(KitsolveError, match="fold_0/history.csv was changed or damaged after the training"):
+        read_histories(run)
+    (run.fold(0) / "fold.json").unlink()
+    assert len(read_histories(run)["fold 0"]) == 3
 
 
 def test_the_epoch_that_was_kept_is_the_last_one_that_was_the_best():

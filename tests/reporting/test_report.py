@@ -231,10 +231,24 @@ def test_a_state_dict_that_is_gone_is_named(lookalike):
     run = write_run(workspace, MANY, name="robbed")
     for fold in range(5):
         (run.fold(fold) / "best.safetensors").unlink()
-    with pytest.raises(KitsolveError, match=r"fold_\d/best.safetensors is gone") as caught:
+    with pytest.raises(KitsolveError, match=r"fold_\d/best.safetensors is missing") as caught:
         write_report(workspace, run, device=CPU)
     assert "--run robbed" in caught.value.hint
     assert not (workspace.reports(MANY) / "robbed.html").exists()
+
+
+@pytest.mark.parametrize("name", ["history.csv", "best.safetensors", "oof.csv"])
+def test_what_was_changed_after_the_training_is_not_shown(trained, tmp_path, name):
+    shutil.copytree(trained.root, tmp_path / "root")
+    workspace = Workspace(tmp_path / "root")
+    run = find_run(workspace, "shades")
+    for fold in (0, 1):  # the heat maps are of the folds that were wrong
+        swapped = (run.fold(fold) / name).read_bytes()
+        (run.fold(fold) / name).write_bytes(swapped.replace(b"0", b"1"))
+    with pytest.raises(KitsolveError, match=rf"fold_\d/{name} was changed or damaged after the training") as caught:
+        write_report(workspace, run, device=CPU)
+    assert "--run first --fold" in caught.value.hint
+    assert not (workspace.reports("shades") / "first.html").exists()
 
 
 def test_other_folds_than_those_of_the_run_are_refused(tmp_path):
