@@ -8,6 +8,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.training import cluster
 from kitsolve.training.cluster import train_on_ray
+from kitsolve.workspace import read_json
 
 pytest.importorskip("ray")
 
@@ -37,6 +38,7 @@ def test_folds_side_by_side_give_what_they_give_one_after_the_other(fetched, tra
         ours, theirs = (space.runs("shades") / "first" / f"fold_{fold}" for space in (fetched, trained))
         for name in ("best.safetensors", "oof.csv"):
             assert (ours / name).read_bytes() == (theirs / name).read_bytes()
+        assert read_json(ours / "fold.json")["run_started"] == read_json(ours.parent / "run.json")["started"]
 
 
 @pytest.mark.slow

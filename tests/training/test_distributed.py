@@ -16,6 +16,7 @@ from kitsolve.evaluation.runs import Wanted, open_run
 from kitsolve.training.distributed import Machine, add_up, agree, gather_batch, own_part, share, spread, unsynced
 from kitsolve.training.fold import train_folds
 from kitsolve.training.job import choose_machine
+from kitsolve.workspace import read_json
 
 ALONE = Machine(torch.device("cpu"), workers=0)
 CHOICES = (
@@ -55,6 +56,7 @@ def test_two_processes_train_what_one_does(fetched):
     assert oofs[0].image_id.tolist() == oofs[1].image_id.tolist()
     pd.testing.assert_frame_equal(*oofs, atol=1e-3)
     assert stderr.count("epoch   1/2") == 1, "one process speaks"
+    assert read_json(two / "fold.json")["run_started"] == read_json(two.parent / "run.json")["started"]
 
 
 @pytest.mark.slow
