@@ -149,17 +149,20 @@ class Image(Strict):
     """How images are read: 3 channels are RGB, 1 is grey; arrays (.npy) may have any number.
 
     `background`: what transparency is laid on; "mean" is ImageNet's mean colour, "ignore" takes the colours below as
-    they are. `bits`: how many the values of 16-bit files use, else as `kitsolve fetch` finds.
+    they are. `bits`: how many the integers of 16 bits or more use, else as `kitsolve fetch` finds.
+    `scale`: "set": numbers become 8 bits alike in all images; "image": by what each one holds; see to_uint8.
     """
 
     channels: int = Field(default=3, ge=1)
     background: Literal["white", "black", "mean", "ignore"] = "white"
     bits: int | None = Field(default=None, ge=8, le=16)
+    scale: Literal["set", "image"] = "set"
 
     @property
     def reading(self) -> dict[str, Any]:
         """The arguments of read_image."""
-        return {"channels": self.channels, "background": self.background, "bits": self.bits or 16}
+        bits = self.bits or 16
+        return {"channels": self.channels, "background": self.background, "bits": bits, "scale": self.scale}
 
 
 class Folds(Strict):
@@ -300,17 +303,23 @@ def read_competition(workspace: Workspace, slug: str) -> Competition:
 
 
 def read_fetched(workspace: Workspace, slug: str) -> Competition:
-    """The facts of `slug`, and where they leave open how many bits its 16-bit images use, what `fetch` has found.
+    """The facts of `slug`, and where they leave open how many bits its images use, what `fetch` has found.
+
+    Tables of an older version were made with the "image" scale, and know the bits of no other.
 
     Raises:
         KitsolveError: see read_competition.
     """
     competition = read_competition(workspace, slug)
     marker = workspace.tables(slug) / "tables.json"
-    if competition.image.bits is not None or not marker.is_file():
+    if not marker.is_file():
         return competition
-    image = competition.image.model_copy(update={"bits": read_json(marker).get("fetched", {}).get("image_bits", 16)})
-    return competition.model_copy(update={"image": image})
+    made, found = read_json(marker), {}
+    if competition.image.bits is None:
+        found["bits"] = made.get("fetched", {}).get("image_bits", 16)
+    if "scale" not in made.get("facts", {}).get("image", {}):
+        found["scale"] = "image"
+    return competition.model_copy(update={"image": competition.image.model_copy(update=found)})
 
 
 def check_facts(values: dict[str, Any]) -> Competition:

@@ -206,7 +206,7 @@ def _fingerprint(images: ScaledImages) -> str:
     Mean and standard deviation are for later: backbones that differ in them share a cache.
     """
     prep = images.preprocessing
-    found = hashlib.sha256(f"{prep.channels} {prep.background} {prep.bits} {cv2.__version__}".encode())
+    found = hashlib.sha256(f"{prep.channels} {prep.background} {prep.bits} {prep.scale} {cv2.__version__}".encode())
     for path in images.paths:
         with suppress(FileNotFoundError):  # to build the cache names the file that is missing
             state = os.stat(path)

@@ -48,7 +48,7 @@ class Fetched:
     """What lies on the disk now: the raw folder, the number of rows of both splits, the number of folds.
 
     `notices`: what a user should know about the data before training, a sentence each. `image_bits`: how many bits the
-    16-bit images use.
+    images of 16 bits or more use.
     """
 
     raw: str

@@ -48,7 +48,7 @@ RECORD = np.dtype(
 class ImageCheck:
     """What was seen in the images of `paths`, in their order: `seen` has the fields of RECORD, 300 bytes an image.
 
-    `hash`, `thumb`, `colour`: see `sign_image`. `bits`: how many of 16 are used, 0 for an image of other numbers.
+    `hash`, `thumb`, `colour`: see `sign_image`. `bits`: how many integers of 16 bits or more use, else 0.
     `low`, `high`: the range of numbers that lie in no usual one, else NaN. `pages`: there are several, of which the
     first is read. `content`: a hash of the whole file.
     """
@@ -68,7 +68,7 @@ class ImageCheck:
 
     @property
     def bits(self) -> int:
-        """How many bits the 16-bit images use, all of them taken together; 16 where there are none."""
+        """How many bits the images of 16 bits or more use, all of them taken together; 16 where there are none."""
         return int(self.seen["bits"].max(initial=0)) or 16
 
 
@@ -153,7 +153,7 @@ def describe_check(check: ImageCheck, image: Image) -> list[str]:
     ]
     said = [_say(check, which, text) for which, text in odd if which.any()]
     if image.bits is None and check.bits < 16:
-        text = f"have 16 bits and use {check.bits} at most: they are read as such (`bits = 16` under [image]: as 16)"
+        text = f"have 16 bits or more and use {check.bits} at most: they are read as such (`bits` under [image])"
         said.append(_say(check, seen["bits"] > 0, text))
     unusual = np.isfinite(seen["low"])
     if unusual.any():

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 ALL = -1
 """The fold that trains on all rows and validates none."""
+BEGAN: dict[str, Any] = {"background": "ignore", "scale": "image"}
+"""How images were read before it was a choice: transparency was dropped, and each one scaled by what it holds."""
 
 
 @dataclass(frozen=True)
@@ -172,13 +174,15 @@ def _find_named(workspace: Workspace, wanted: Wanted, *, force: bool) -> Run | N
 
 
 def _as_started(competition: Competition, run: Run) -> Competition:
-    """The facts; for a run that began before transparency was one, and where they do not name it, as that run took it.
+    """The facts; where they do not name one of BEGAN, and the run began before that was a choice, as that run had it.
 
-    Without this no such run could go on, since a default has changed.
+    Without this no such run could go on, since a default has changed. The bits of its images were found by its rules.
     """
-    if run.competition.image.background != "ignore" or "background" in competition.image.model_fields_set:
+    own, named = run.competition.image.model_dump(), competition.image.model_fields_set
+    began = {name: value for name, value in BEGAN.items() if own[name] == value and name not in named}
+    if not began:
         return competition
-    began = {"background": "ignore", "bits": run.competition.image.bits}
+    began["bits"] = own["bits"]
     return competition.model_copy(update={"image": competition.image.model_copy(update=began)})
 
 
@@ -394,8 +398,7 @@ def read_run(folder: Path) -> Run:
     """
     hint = f"bring {folder / 'run.json'} back from a copy, or train it anew: --run {folder.name} --force."
     values = read_json(folder / "run.json", hint=hint)
-    # Before it was a choice, transparency was dropped, and 16 bits were taken as 16.
-    image = {"background": "ignore", "bits": 16} | (values.get("competition") or {}).get("image", {})
+    image = BEGAN | {"bits": 16} | (values.get("competition") or {}).get("image", {})
     try:
         competition = Competition.model_validate(values["competition"] | {"image": image})
         recipe = Recipe.model_validate(values["recipe"])

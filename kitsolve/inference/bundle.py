@@ -29,7 +29,8 @@ class Preprocessing:
     shrinking averages. `resize`: "squash" changes the aspect ratio; "crop" keeps it and the middle of the image;
     "letterbox" keeps it and the whole image, between bars of the mean colour. `background`: what transparency is laid
     on, a key of BACKGROUNDS; "ignore", as in runs before there was a choice, takes the colours as they are. `bits`: how
-    many the values of 16-bit files use; see `to_uint8`.
+    many the integers of 16 bits or more use; `scale`: by what rule numbers become 8 bits, "image" as in runs before
+    there was a choice; see `to_uint8`.
     """
 
     image_size: tuple[int, int]
@@ -39,6 +40,7 @@ class Preprocessing:
     resize: str = "squash"
     background: str = "ignore"
     bits: int = 16
+    scale: str = "image"
 
     @property
     def channels(self) -> int:

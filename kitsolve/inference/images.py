@@ -24,7 +24,9 @@ from kitsolve.inference.pixels import Seen, find_range, stretch, to_rgb
 CV2_INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
 
-def read_image(path: Path | str, channels: int = 3, *, background: str = "ignore", bits: int = 16) -> np.ndarray:
+def read_image(
+    path: Path | str, channels: int = 3, *, background: str = "ignore", bits: int = 16, scale: str = "set"
+) -> np.ndarray:
     """The image as (height, width, channels) uint8: RGB, grey (1), or what an array file (.npy) holds.
 
     A grey image gets three equal channels, a camera's orientation is applied, and of several pages or frames the first
@@ -33,22 +35,29 @@ def read_image(path: Path | str, channels: int = 3, *, background: str = "ignore
     Args:
         background: what transparency is laid on, "white", "black" or "mean"; "ignore" takes the colours as they are,
             which are any where nothing is to be seen.
-        bits: how many the values of 16-bit files use.
+        bits: how many the integers of 16 bits or more use.
+        scale: see `to_uint8`.
 
     Raises:
         ValueError: missing, empty, truncated, no image, or not of so many channels; names the file.
     """
-    return inspect_image(path, channels, background=background, bits=bits)[0]
+    return inspect_image(path, channels, background=background, bits=bits, scale=scale)[0]
 
 
 def read_as(path: Path | str, preprocessing: Preprocessing) -> np.ndarray:
     """The image as a model gets it, not yet resized; see `read_image`."""
     kind = preprocessing
-    return read_image(path, kind.channels, background=kind.background, bits=kind.bits)
+    return read_image(path, kind.channels, background=kind.background, bits=kind.bits, scale=kind.scale)
 
 
 def inspect_image(
-    path: Path | str, channels: int = 3, *, background: str = "ignore", bits: int = 16, data: bytes | None = None
+    path: Path | str,
+    channels: int = 3,
+    *,
+    background: str = "ignore",
+    bits: int = 16,
+    scale: str = "set",
+    data: bytes | None = None,
 ) -> tuple[np.ndarray, Seen]:
     """What `read_image` gives, and what was special in the file, whose content may be `data` already."""
     data = read_bytes(path) if data is None else data
@@ -60,7 +69,7 @@ def inspect_image(
             image, seen = _read_dicom(path), Seen()
         else:
             decoded = decode_image(data, transparency=background != "ignore")
-            image, seen = to_rgb(decoded, background=background, bits=bits)
+            image, seen = to_rgb(decoded, background=background, bits=bits, scale=scale)
     except ImageError as error:
         raise ValueError(f"image {path} {error}") from error
     except UnidentifiedImageError as error:  # its own words name an object in memory
@@ -200,11 +209,11 @@ def iter_batches(
     where that is no error.
     Threads do the work: cv2 leaves Python's lock while it decodes, and threads also work inside a notebook.
     """
-    readings = [(kind.channels, kind.background, kind.bits) for kind in kinds]
+    readings = [(kind.channels, kind.background, kind.bits, kind.scale) for kind in kinds]
     black = [np.zeros((*kind.image_size, kind.channels), dtype=np.uint8) for kind in kinds]
 
     def read_all(path: Any) -> list[np.ndarray] | str:  # noqa: ANN401  (what `read` takes)
-        images: dict[tuple[int, str, int], np.ndarray] = {}
+        images: dict[tuple[int, str, int, str], np.ndarray] = {}
         try:
             for kind, reading in zip(kinds, readings, strict=True):
                 if reading not in images:

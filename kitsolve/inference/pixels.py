@@ -26,9 +26,9 @@ SLACK = 0.001
 class Seen:
     """What was special in an image.
 
-    `bits`: of 16-bit values, how many are used, of DEPTHS; 0 where the image has no such values. `range`: the least and
-    the greatest number where they lie in no usual range. `transparent`: some pixels are not opaque; `invisible`: none
-    is to be seen, so that the colours were taken as they are.
+    `bits`: of integers of 16 bits or more, how many are used, of DEPTHS; 0 where the image has no such ones. `range`:
+    the least and the greatest number where they lie in no usual range. `transparent`: some pixels are not opaque;
+    `invisible`: none is to be seen, so that the colours were taken as they are.
     """
 
     bits: int = 0
@@ -37,9 +37,9 @@ class Seen:
     invisible: bool = False
 
 
-def to_rgb(decoded: Decoded, *, background: str, bits: int) -> tuple[np.ndarray, Seen]:
+def to_rgb(decoded: Decoded, *, background: str, bits: int, scale: str) -> tuple[np.ndarray, Seen]:
     """The decoded image as (height, width, 3) uint8, laid on the background, and what was special in it."""
-    image, seen = to_uint8(decoded.numbers, bits=bits)
+    image, seen = to_uint8(decoded.numbers, bits=bits, scale=scale)
     if decoded.alpha is None or background == "ignore" or decoded.alpha.min() == 255:
         return image, seen
     if not decoded.alpha.any():
@@ -56,14 +56,19 @@ def lay_on(image: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -
     return ((mixed + (mixed >> 8)) >> 8).astype(np.uint8)
 
 
-def to_uint8(numbers: np.ndarray, *, bits: int) -> tuple[np.ndarray, Seen]:
+def to_uint8(numbers: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray, Seen]:
     """Numbers of an image file as 8 bits, by one rule for each kind of number:
 
     - 8 bits stay as they are.
-    - 16 bits, and integers of more bits that lie in 0 to 65535 but not in 0 to 255: the upper 8 of `bits` bits. An
-      image that uses more keeps those that it uses, so that nothing is cut off.
-    - Floats in 0 to 1 times 255; floats and integers in 0 to 255 as they are, rounded.
+    - Integers of more bits that lie in 0 to 65535: the upper 8 of the `bits` that the images of the set use, so that an
+      image of low numbers stays dark beside the others. One that uses more bits keeps those that it uses, so that
+      nothing is cut off.
+    - Floats in 0 to 1 times 255, and in 0 to 255 as they are, rounded.
     - All others by `stretch`.
+
+    Args:
+        scale: "set" for these rules; "image", as in runs before there was a choice: integers of more than 16 bits that
+            lie in 0 to 255 are as they are, whatever the bits of the set.
 
     Raises:
         ImageError: there is no number, or they are complex, dates or text.
@@ -74,7 +79,8 @@ def to_uint8(numbers: np.ndarray, *, bits: int) -> tuple[np.ndarray, Seen]:
         return numbers.astype(np.uint8) * np.uint8(255), Seen()
     low, high = find_range(numbers)
     whole = numbers.dtype.kind in "iu"
-    if numbers.dtype == np.uint16 or (whole and low >= 0 and 255 < high <= 65535):
+    alike = scale == "set" and numbers.dtype.itemsize > 1
+    if numbers.dtype == np.uint16 or (whole and low >= 0 and high <= 65535 and (alike or high > 255)):
         used = next(depth for depth in DEPTHS if high < 1 << depth)
         return (numbers >> (max(bits, used) - 8)).astype(np.uint8), Seen(bits=used)
     top = 255.0 if whole or high > 1 + SLACK else 1.0

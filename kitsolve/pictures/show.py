@@ -186,10 +186,11 @@ def draw_sizes(train: TrainSet, sizes: NDArray[np.int64], *, image_size: tuple[i
 def draw_augmented(workspace: Workspace, train: TrainSet, recipe: Recipe, *, seed: int) -> Image.Image:
     """A few images as the model sees them, each with what the recipe's augmentation makes of it."""
     rows = choose_rows(train.targets, AUGMENTED, seed=seed)
-    channels, background, bits = train.competition.image.reading.values()
+    reading = train.competition.image.reading
+    channels = reading.pop("channels")
     # Mean and standard deviation are for the device, but for the bars of a letterbox.
     mean, std = (0.45,) * channels, (1.0,) * channels
-    preprocessing = Preprocessing(recipe.size, mean, std, "bicubic", recipe.resize, background, bits)
+    preprocessing = Preprocessing(recipe.size, mean, std, "bicubic", recipe.resize, **reading)
     paths = encode_paths([str(train.paths[row]) for row in rows])
     augmentation = find_augmentation(workspace, train.competition.slug, recipe.augment, channels)
     look = Look(augmentation, (recipe.size,), epochs=VARIANTS)

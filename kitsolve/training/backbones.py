@@ -211,7 +211,7 @@ def find_preprocessing(recipe: Recipe, image: Image | None = None) -> Preprocess
         image: how the competition's images are read; RGB by default.
     """
     reading = (image or Image()).reading
-    channels = reading["channels"]
+    channels = reading.pop("channels")
     library, _, name = recipe.backbone.rpartition("/")
     if library == "torchvision":
         transforms = torchvision.models.get_model_weights(name).DEFAULT.transforms()
@@ -222,8 +222,7 @@ def find_preprocessing(recipe: Recipe, image: Image | None = None) -> Preprocess
     known = interpolation if interpolation in CV2_INTERPOLATION else "bicubic"
     if channels != 3:
         mean, std = [sum(mean) / 3] * channels, [sum(std) / 3] * channels
-    background, bits = reading["background"], reading["bits"]
-    return Preprocessing(recipe.size, tuple(mean), tuple(std), known, recipe.resize, background, bits)
+    return Preprocessing(recipe.size, tuple(mean), tuple(std), known, recipe.resize, **reading)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from kitsolve.data.images import SHOWN, check_images, describe_check
 from kitsolve.data.pages import has_pages
 from kitsolve.errors import KitsolveError
 from kitsolve.evaluation.runs import Wanted, open_run
+from kitsolve.inference.images import read_image
 from kitsolve.pictures.show import read_train_set
 
 
@@ -100,13 +101,27 @@ def test_twelve_bits_in_sixteen_are_found_at_fetch_and_kept_by_the_run(shades):
         cv2.imwrite(str(path), cv2.imread(str(path)).astype(np.uint16) * 16)
     fetched = fetch(shades, "shades", source=raw)
     assert fetched.image_bits == 12
-    assert any("43 of 43 images have 16 bits and use 12 at most" in notice for notice in fetched.notices)
+    assert any("43 of 43 images have 16 bits or more and use 12 at most" in notice for notice in fetched.notices)
     run = open_run(shades, Wanted("shades"))
     assert run.competition.image.bits == read_train_set(shades, "shades").competition.image.bits == 12
     facts = shades.competition("shades") / "competition.toml"
     facts.write_text(facts.read_text() + "[image]\nbits = 16\n")
     assert not any("bits" in notice for notice in fetch(shades, "shades").notices)
     assert open_run(shades, Wanted("shades")).competition.image.bits == 16
+
+
+def test_images_of_32_bits_are_read_alike_whatever_each_of_them_holds(shades):
+    """The levels of the darkest one fit into 8 bits, those of the others into 12."""
+    raw = shades.root / "download"
+    for number, path in enumerate([*(raw / "train").iterdir(), *(raw / "test").iterdir()]):
+        levels = np.full((20, 24), 150 + 90 * number, dtype=np.int32)
+        Image.fromarray(levels).save(path, format="TIFF")
+    assert fetch(shades, "shades", source=raw).image_bits == 12
+    reading = open_run(shades, Wanted("shades")).competition.image.reading
+    paths = [*(raw / "train").iterdir(), *(raw / "test").iterdir()]
+    means = [read_image(path, **reading).mean() for path in paths]
+    assert means == sorted(means)
+    assert means[0] == 150 >> 4
 
 
 def test_images_that_no_row_uses_are_said_at_fetch(shades):

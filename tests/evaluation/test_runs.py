@@ -173,7 +173,8 @@ def test_a_run_of_an_older_version_knows_the_folds_of_its_finished_folds(trained
 def drop_image_facts(run):
     """run.json as it was before transparency was a fact."""
     values = read_json(run.folder / "run.json")
-    del values["competition"]["image"]["background"], values["competition"]["image"]["bits"]
+    for name in ("background", "bits", "scale"):
+        del values["competition"]["image"][name]
     write_json(run.folder / "run.json", values)
 
 
@@ -184,6 +185,22 @@ def test_a_run_from_before_transparency_was_a_fact_goes_on_as_it_began(fetched):
         assert run.name == "old"
         assert (run.competition.image.background, run.competition.image.bits) == ("ignore", 16)
     assert open_run(fetched, Wanted("shades"), force=True).competition.image.background == "white"
+
+
+def test_a_run_and_tables_from_before_the_scale_was_a_choice_keep_theirs(fetched):
+    run = start(fetched, name="old")
+    values = read_json(run.folder / "run.json")
+    del values["competition"]["image"]["scale"]
+    write_json(run.folder / "run.json", values)
+    assert open_run(fetched, Wanted("shades", run_name="old")).competition.image.scale == "image"
+    assert open_run(fetched, Wanted("shades"), force=True).competition.image.scale == "set"
+    marker = fetched.tables("shades") / "tables.json"
+    tables = read_json(marker)
+    del tables["facts"]["image"]["scale"]
+    write_json(marker, tables)
+    assert open_run(fetched, Wanted("shades"), force=True).competition.image.scale == "image"
+    fetch(fetched, "shades")
+    assert open_run(fetched, Wanted("shades"), force=True).competition.image.scale == "set"
 
 
 def test_a_background_that_the_facts_name_is_not_that_of_an_old_run(fetched):

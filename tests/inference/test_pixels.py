@@ -124,7 +124,7 @@ NUMBERS = [
 @given(numbers=hnp.arrays(st.sampled_from(NUMBERS), hnp.array_shapes(min_dims=2, max_dims=2)), bits=st.integers(8, 16))
 def test_numbers_of_every_type_and_range_keep_their_order(numbers, bits):
     try:
-        image, _ = to_uint8(numbers, bits=bits)
+        image, _ = to_uint8(numbers, bits=bits, scale="set")
     except ImageError:
         assert not np.isfinite(numbers).any()
         return
@@ -137,26 +137,53 @@ def test_numbers_of_every_type_and_range_keep_their_order(numbers, bits):
 @given(numbers=hnp.arrays(np.uint8, (4, 5)))
 def test_the_same_picture_is_the_same_in_every_type_that_holds_it(numbers):
     numbers[0, 0], numbers[0, 1] = 255, 0
-    for same in (numbers.astype(np.float32), numbers.astype(np.int32), numbers / 255, numbers.astype(np.uint16) * 257,
+    for same in (numbers.astype(np.float32), numbers / 255, numbers.astype(np.uint16) * 257,
                  numbers.astype(np.int32) * 257):  # fmt: skip
-        assert (to_uint8(same, bits=16)[0] == numbers).all()
+        assert (to_uint8(same, bits=16, scale="set")[0] == numbers).all()
+
+
+WHOLE = [np.uint16, np.int32, np.uint32, np.int64]
+
+
+@given(st.data(), st.sampled_from(DEPTHS))
+def test_within_a_set_a_greater_number_is_never_darker(data, bits):
+    """Whatever holds them, and whatever else their images hold."""
+    shapes, levels = hnp.array_shapes(min_dims=2, max_dims=2), st.integers(0, 2**bits - 1)
+    images = data.draw(st.lists(st.sampled_from(WHOLE).flatmap(lambda kind: hnp.arrays(kind, shapes, elements=levels))))
+    before = np.concatenate([np.zeros(0), *(image.ravel() for image in images)])
+    after = np.concatenate([np.zeros(0), *(to_uint8(image, bits=bits, scale="set")[0].ravel() for image in images)])
+    assert (np.diff(after[np.argsort(before, kind="stable")]) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_integers_that_use_8_bits_stay_as_they_are(kind):
+    image, seen = to_uint8(COLOURS.astype(kind), bits=8, scale="set")
+    assert (image == COLOURS).all()
+    assert seen.bits == 8
+
+
+def test_before_it_was_a_choice_integers_of_32_bits_were_scaled_by_what_their_image_holds():
+    image, seen = to_uint8(COLOURS.astype(np.int32), bits=12, scale="image")
+    assert (image == COLOURS).all()
+    assert seen.bits == 0
+    assert (to_uint8(COLOURS.astype(np.uint16), bits=12, scale="image")[0] == COLOURS >> 4).all()
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_values_of_fewer_bits_are_read_as_such_and_brighter_ones_are_not_cut_off(depth):
     grey = np.arange(256, dtype=np.uint16).reshape(16, 16)
-    image, seen = to_uint8(grey << (depth - 8), bits=depth)
+    image, seen = to_uint8(grey << (depth - 8), bits=depth, scale="set")
     assert (image == grey).all()
     assert seen.bits == depth
-    more, _ = to_uint8(grey << 8, bits=depth)
+    more, _ = to_uint8(grey << 8, bits=depth, scale="set")
     assert (more == grey).all()
 
 
 def test_a_float_that_exceeds_its_range_a_little_is_not_stretched():
     near = np.array([[-0.0002, 0.5, 1.0003]], dtype=np.float32)
-    assert to_uint8(near, bits=16)[0].tolist() == [[0, 128, 255]]
+    assert to_uint8(near, bits=16, scale="set")[0].tolist() == [[0, 128, 255]]
     kelvin = np.linspace(250, 320, 1000).reshape(20, 50)
-    image, seen = to_uint8(kelvin, bits=16)
+    image, seen = to_uint8(kelvin, bits=16, scale="set")
     assert seen.range == (250, 320)
     assert (image == stretch(kelvin)).all()
 
