@@ -36,6 +36,7 @@ RECORD = np.dtype(
         ("bits", np.uint8),
         ("low", np.float64),
         ("high", np.float64),
+        ("top", np.uint8),
         ("transparent", np.bool_),
         ("invisible", np.bool_),
         ("pages", np.bool_),
@@ -49,8 +50,8 @@ class ImageCheck:
     """What was seen in the images of `paths`, in their order: `seen` has the fields of RECORD, 300 bytes an image.
 
     `hash`, `thumb`, `colour`: see `sign_image`. `bits`: how many integers of 16 bits or more use, else 0.
-    `low`, `high`: the range of numbers that lie in no usual one, else NaN. `pages`: there are several, of which the
-    first is read. `content`: a hash of the whole file.
+    `low`, `high`: the range of numbers that lie in no usual one, else NaN. `top`: which float became 255, if any.
+    `pages`: there are several, of which the first is read. `content`: a hash of the whole file.
     """
 
     paths: Sequence[str]
@@ -119,7 +120,7 @@ def inspect_file(path: Path, facts: Image) -> tuple[Any, ...]:
     reading = facts.reading | {"bits": facts.bits or 8}
     image, seen = inspect_image(path, **reading, data=data)
     low, high = seen.range or (np.nan, np.nan)
-    odd = (seen.bits, low, high, seen.transparent, seen.invisible, has_pages(data), _hash_file(data))
+    odd = (seen.bits, low, high, seen.top, seen.transparent, seen.invisible, has_pages(data), _hash_file(data))
     return (*sign_image(image), *image.shape[:2], *odd)
 
 
@@ -155,11 +156,24 @@ def describe_check(check: ImageCheck, image: Image) -> list[str]:
     if image.bits is None and check.bits < 16:
         text = f"have 16 bits or more and use {check.bits} at most: they are read as such (`bits` under [image])"
         said.append(_say(check, seen["bits"] > 0, text))
-    unusual = np.isfinite(seen["low"])
+    return said + _describe_ranges(check, image)
+
+
+def _describe_ranges(check: ImageCheck, image: Image) -> list[str]:
+    """What is scaled image by image, so that brightness between images is lost."""
+    said, unusual = [], np.isfinite(check.seen["low"])
     if unusual.any():
-        low, high = (seen[end][np.argmax(unusual)] for end in ("low", "high"))
-        text = "hold numbers outside of 0 to 255: each is scaled from its own 1st to 99th percentile"
+        low, high = (check.seen[end][np.argmax(unusual)] for end in ("low", "high"))
+        what = "numbers outside of 0 to 255" if image.scale == "set" else "other numbers than 8 bits"
+        text = f"hold {what}: each is scaled from its own 1st to 99th percentile"
         said.append(_say(check, unusual, text, more=f", from {low:.6g} to {high:.6g}"))
+    shares, levels = (check.seen["top"] == top for top in (1, 255))
+    if shares.any() and levels.any():
+        text = (
+            f"hold floats of 0 to 1, which are multiplied by 255, but in {int(levels.sum()):,} others floats exceed 1 "
+            "and are taken as they are: write all in one range, in the fetch(raw) of a prepare.py"
+        )
+        said.append(_say(check, shares, text, more=f", of the others: {check.paths[int(np.argmax(levels))]}"))
     return said
 
 

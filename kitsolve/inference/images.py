@@ -19,7 +19,7 @@ from torch import Tensor
 
 from kitsolve.inference.bundle import Preprocessing
 from kitsolve.inference.decoders import ImageError, decode_image
-from kitsolve.inference.pixels import Seen, find_range, stretch, to_rgb
+from kitsolve.inference.pixels import Seen, find_range, stretch, to_rgb, to_uint8
 
 CV2_INTERPOLATION = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
 
@@ -30,13 +30,13 @@ def read_image(
     """The image as (height, width, channels) uint8: RGB, grey (1), or what an array file (.npy) holds.
 
     A grey image gets three equal channels, a camera's orientation is applied, and of several pages or frames the first
-    is taken. Numbers that are no 8 bits become 8 as `to_uint8` says; those of arrays and DICOM files by `stretch`.
+    is taken. Numbers that are no 8 bits become 8 as `to_uint8` says; those of DICOM files by `stretch`.
 
     Args:
         background: what transparency is laid on, "white", "black" or "mean"; "ignore" takes the colours as they are,
             which are any where nothing is to be seen.
         bits: how many the integers of 16 bits or more use.
-        scale: see `to_uint8`.
+        scale: see `to_uint8`; with "image" numbers of an array that are no 8 bits become 8 by `stretch`.
 
     Raises:
         ValueError: missing, empty, truncated, no image, or not of so many channels; names the file.
@@ -64,7 +64,7 @@ def inspect_image(
     suffix = os.path.splitext(path)[1].lower()
     try:
         if suffix == ".npy":
-            return _read_array(data, channels)
+            return _scale_array(_read_array(data, channels), bits=bits, scale=scale)
         if suffix in (".dcm", ".dicom"):
             image, seen = _read_dicom(path), Seen()
         else:
@@ -98,8 +98,8 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def _read_array(data: bytes, channels: int) -> tuple[np.ndarray, Seen]:
-    """An array file, channels first or last."""
+def _read_array(data: bytes, channels: int) -> np.ndarray:
+    """(height, width, channels) the numbers of an array file, which has its channels first or last."""
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # numpy parses the header as Python, and raises whatever that does
@@ -113,10 +113,13 @@ def _read_array(data: bytes, channels: int) -> tuple[np.ndarray, Seen]:
         raise ImageError(f"has the shape {array.shape}; the competition's file names {channels} channels.")
     if not array.size:
         raise ImageError(f"has the shape {array.shape}: it holds no pixel.")
-    if array.dtype == np.uint8:
-        return np.ascontiguousarray(array), Seen()
-    low, high = find_range(array)
-    return stretch(array), Seen(range=None if low >= 0 and high <= 255 else (low, high))
+    return np.ascontiguousarray(array)
+
+
+def _scale_array(array: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray, Seen]:
+    if scale == "image" and array.dtype != np.uint8:
+        return stretch(array), Seen(range=find_range(array))
+    return to_uint8(array, bits=bits, scale=scale)
 
 
 def _read_dicom(path: Path | str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,12 +27,14 @@ class Seen:
     """What was special in an image.
 
     `bits`: of integers of 16 bits or more, how many are used, of DEPTHS; 0 where the image has no such ones. `range`:
-    the least and the greatest number where they lie in no usual range. `transparent`: some pixels are not opaque;
+    the least and the greatest number where they lie in no usual range, so that the image was stretched. `top`: of
+    floats, which number became 255: 1 or 255; 0 where nothing tells. `transparent`: some pixels are not opaque;
     `invisible`: none is to be seen, so that the colours were taken as they are.
     """
 
     bits: int = 0
     range: tuple[float, float] | None = None
+    top: int = 0
     transparent: bool = False
     invisible: bool = False
 
@@ -44,8 +46,8 @@ def to_rgb(decoded: Decoded, *, background: str, bits: int, scale: str) -> tuple
         return image, seen
     if not decoded.alpha.any():
         # Many a program writes zeros into an alpha channel that it does not use: laid on anything, nothing were left.
-        return image, Seen(seen.bits, seen.range, invisible=True)
-    return lay_on(image, decoded.alpha, BACKGROUNDS[background]), Seen(seen.bits, seen.range, transparent=True)
+        return image, replace(seen, invisible=True)
+    return lay_on(image, decoded.alpha, BACKGROUNDS[background]), replace(seen, transparent=True)
 
 
 def lay_on(image: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
@@ -57,7 +59,7 @@ def lay_on(image: np.ndarray, alpha: np.ndarray, colour: tuple[int, int, int]) -
 
 
 def to_uint8(numbers: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray, Seen]:
-    """Numbers of an image file as 8 bits, by one rule for each kind of number:
+    """Numbers of an image file or an array as 8 bits, by one rule for each kind of number:
 
     - 8 bits stay as they are.
     - Integers of more bits that lie in 0 to 65535: the upper 8 of the `bits` that the images of the set use, so that an
@@ -68,7 +70,7 @@ def to_uint8(numbers: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray,
 
     Args:
         scale: "set" for these rules; "image", as in runs before there was a choice: integers of more than 16 bits that
-            lie in 0 to 255 are as they are, whatever the bits of the set.
+            lie in 0 to 255 are as they are, whatever the bits of the set. What it does to arrays: see `read_image`.
 
     Raises:
         ImageError: there is no number, or they are complex, dates or text.
@@ -83,10 +85,10 @@ def to_uint8(numbers: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray,
     if numbers.dtype == np.uint16 or (whole and low >= 0 and high <= 65535 and (alike or high > 255)):
         used = next(depth for depth in DEPTHS if high < 1 << depth)
         return (numbers >> (max(bits, used) - 8)).astype(np.uint8), Seen(bits=used)
-    top = 255.0 if whole or high > 1 + SLACK else 1.0
+    top = 255 if whole or high > 1 + SLACK else 1
     if low >= -SLACK * top and high <= (1 + SLACK) * top:
         known = np.nan_to_num(numbers, nan=0.0, posinf=top, neginf=0.0)
-        return np.rint(known.clip(0, top) * (255 / top)).astype(np.uint8), Seen()
+        return np.rint(known.clip(0, top) * (255 / top)).astype(np.uint8), Seen(top=0 if whole or high <= 0 else top)
     return stretch(numbers), Seen(range=(low, high))
 
 

@@ -140,5 +140,5 @@ def _inspect(place: Path) -> tuple[Any, ...]:
         image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
         if image is not None:
             signature = sign_image(np.ascontiguousarray(image[..., ::-1]))
-            return (*signature, *image.shape[:2], 0, np.nan, np.nan, False, False, False, 0)
+            return (*signature, *image.shape[:2], 0, np.nan, np.nan, 0, False, False, False, 0)
     return inspect_file(place, Image())

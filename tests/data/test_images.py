@@ -72,6 +72,31 @@ def test_what_is_odd_is_counted_with_its_first_example(tmp_path):
     assert numbers.endswith("first: kelvin.tif, from 250 to 422.")
 
 
+def test_arrays_of_fractions_keep_their_brightness_and_nothing_is_said(tmp_path):
+    for name, light in (("dark.npy", 0.25), ("bright.npy", 0.75)):
+        np.save(tmp_path / name, np.full((20, 24, 3), light, dtype=np.float32))
+    assert describe(tmp_path, "dark.npy", "bright.npy") == []
+    assert [read_image(tmp_path / name).mean() for name in ("dark.npy", "bright.npy")] == [64, 191]
+
+
+def test_floats_that_are_not_of_one_range_are_told(tmp_path):
+    for name, most in (("a.npy", 1.0), ("b.npy", 0.9), ("more.npy", 1.2), ("black.npy", 0.0)):
+        np.save(tmp_path / name, np.linspace(0, most, 75).reshape(5, 5, 3))
+    (said,) = describe(tmp_path, "a.npy", "more.npy", "b.npy", "black.npy")
+    assert said.startswith("2 of 4 images hold floats of 0 to 1, which are multiplied by 255, but in 1 others")
+    assert said.endswith("first: a.npy, of the others: more.npy.")
+
+
+def test_arrays_that_are_stretched_are_told(tmp_path):
+    np.save(tmp_path / "a.npy", np.linspace(-20, 5, 75).reshape(5, 5, 3))
+    np.save(tmp_path / "b.npy", np.linspace(0, 0.5, 75).reshape(5, 5, 3))
+    (said,) = describe(tmp_path, "a.npy", "b.npy")
+    assert said.startswith("1 of 2 images hold numbers outside of 0 to 255: each is scaled from its own 1st to 99th")
+    assert said.endswith("first: a.npy, from -20 to 5.")
+    (said,) = describe(tmp_path, "a.npy", "b.npy", scale="image")
+    assert said.startswith("2 of 2 images hold other numbers than 8 bits: each is scaled from its own")
+
+
 def frames(path, *sizes, **options):
     first, *others = [Image.fromarray(GREY).resize(size) for size in sizes]
     first.save(path, save_all=True, append_images=others, **options)

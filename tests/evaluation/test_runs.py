@@ -17,6 +17,7 @@ from kitsolve.evaluation.runs import (
     summarise_run,
 )
 from kitsolve.recipe import read_recipe
+from kitsolve.training.backbones import find_preprocessing
 from kitsolve.workspace import read_json, write_json
 
 
@@ -192,7 +193,8 @@ def test_a_run_and_tables_from_before_the_scale_was_a_choice_keep_theirs(fetched
     values = read_json(run.folder / "run.json")
     del values["competition"]["image"]["scale"]
     write_json(run.folder / "run.json", values)
-    assert open_run(fetched, Wanted("shades", run_name="old")).competition.image.scale == "image"
+    old = open_run(fetched, Wanted("shades", run_name="old"))
+    assert find_preprocessing(old.recipe, old.competition.image).scale == old.competition.image.scale == "image"
     assert open_run(fetched, Wanted("shades"), force=True).competition.image.scale == "set"
     marker = fetched.tables("shades") / "tables.json"
     tables = read_json(marker)

@@ -171,3 +171,10 @@ def test_members_that_read_transparency_otherwise_decode_each_its_own_way(tmp_pa
         alone = read_image(path, background=kind.background)
         assert (tensor[0] == torch.from_numpy(alone)[0, 0]).all()
     assert tensors[0][0, 0, 0].tolist() == [10, 20, 30]
+
+
+def test_members_that_scale_numbers_otherwise_decode_each_its_own_way(tmp_path):
+    np.save(tmp_path / "x.npy", np.linspace(0, 0.5, 192, dtype=np.float32).reshape(8, 8, 3))
+    kinds = [replace(PREP, scale="image"), replace(PREP, scale="set")]
+    (((stretched, scaled), _),) = iter_batches([tmp_path / "x.npy"], kinds, batch_size=4, workers=1)
+    assert (stretched.max(), scaled.max()) == (255, 128)

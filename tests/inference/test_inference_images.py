@@ -123,11 +123,30 @@ def test_an_array_has_its_channels_first_or_last(tmp_path, shape):
         read_image(tmp_path / "x.npy")
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        GRADIENT,
+        (GRADIENT / 255).astype(np.float32),
+        GRADIENT.astype(np.float32) / 2,
+        GRADIENT.astype(np.float32) * 2 - 30,
+        GRADIENT.astype(np.uint16) * 16,
+        GRADIENT.astype(np.int32),
+        GRADIENT.astype(np.int32) * 9 - 100,
+    ],
+)
+def test_an_array_is_read_as_an_image_file_of_the_same_numbers(tmp_path, numbers):
+    np.save(tmp_path / "x.npy", numbers)
+    Image.fromarray(numbers).save(tmp_path / "x.tif")
+    array, image = (read_image(tmp_path / name, channels=1, bits=12) for name in ("x.npy", "x.tif"))
+    np.testing.assert_array_equal(array, image)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.int16, np.uint16, np.float64])
-def test_numbers_of_any_range_are_stretched_from_their_1st_to_their_99th_percentile(tmp_path, dtype):
+def test_before_it_was_a_choice_arrays_were_stretched_from_their_1st_to_their_99th_percentile(tmp_path, dtype):
     numbers = np.arange(1000).reshape(20, 50)
     np.save(tmp_path / "x.npy", numbers.astype(dtype))
-    image = read_image(tmp_path / "x.npy", channels=1)
+    image = read_image(tmp_path / "x.npy", channels=1, scale="image")
     assert (image.min(), image.max(), int(np.median(image))) == (0, 255, pytest.approx(127, abs=2))
     assert (np.diff(image.reshape(-1).astype(int)) >= 0).all()
 
