@@ -14,6 +14,7 @@ os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
 
 import albumentations as A  # noqa: E402, N812  (A is its name everywhere in the field)
 import cv2  # noqa: E402
+import numpy as np  # noqa: E402
 
 from kitsolve.config import require_prepare  # noqa: E402
 from kitsolve.data.transforms import LumaCLAHE, Transpose  # noqa: E402
@@ -67,6 +68,34 @@ def _build_own(augmentation: Callable[[Any], Any], size: tuple[int, int]) -> A.C
             hint="return a list of transforms, as in `return [A.HorizontalFlip(p=0.5)]`.",
         )
     return made if isinstance(made, A.Compose) else A.Compose(transforms, strict=True)
+
+
+class AugmentationError(ValueError):
+    """Transforms raised an error, or made something else of an image than an image of its size."""
+
+
+AUGMENTATION_HINT = (
+    "correct augmentation in prepare.py; leave out what resizes, normalises or makes tensors (A.Resize, A.Normalize, "
+    "A.ToFloat, ToTensorV2): the training does that itself."
+)
+
+
+def augment_image(augmentation: A.Compose, image: np.ndarray) -> np.ndarray:
+    """The transformed image, of the same shape: (height, width, channels) uint8.
+
+    Raises:
+        AugmentationError: the transforms raise, or give another shape or type, as normalised floats, on which a model
+            would learn nothing.
+    """
+    try:
+        made = augmentation(image=image)["image"]
+    except Exception as error:  # transforms of a prepare.py raise of every kind
+        raise AugmentationError(f"the augmentation raised {type(error).__name__}: {error}") from error
+    fits = isinstance(made, np.ndarray) and made.dtype == image.dtype and made.size == image.size
+    if not fits or made.shape[:2] != image.shape[:2]:
+        shown = f"{getattr(made, 'dtype', type(made).__name__)} {tuple(getattr(made, 'shape', ()))}"
+        raise AugmentationError(f"the augmentation made {shown} of an image that was {image.dtype} {image.shape}.")
+    return np.ascontiguousarray(made).reshape(image.shape)
 
 
 def build_augmentation(preset: str, size: tuple[int, int], *, channels: int = 3) -> A.Compose:

@@ -18,7 +18,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from tqdm import tqdm
 
-from kitsolve.data.augment import MakeAugmentation
+from kitsolve.data.augment import AUGMENTATION_HINT, AugmentationError, MakeAugmentation, augment_image
 from kitsolve.data.cache import ScaledImages
 from kitsolve.data.shared_memory import REPAIR, free_shared_memory, is_exhausted, plan_loading
 from kitsolve.errors import KitsolveError
@@ -125,7 +125,7 @@ class TrainImages(Dataset[tuple[torch.Tensor, ...]]):
             # One stream for all transforms: set_random_seed would start each with the same numbers, so that a flip
             # and a transposition of equal probability would only ever come together.
             augmentation.set_random_state(rng, random.Random(seed))
-            image = augmentation(image=image)["image"]
+            image = augment_image(augmentation, image)
         return torch.from_numpy(np.ascontiguousarray(image)), *(array[row] for array in self.beside)
 
     def report(self, row: int) -> None:
@@ -221,7 +221,9 @@ def load_batches(
             timeout=PATIENCE_S if workers else 0,
         )
     except ValueError as error:  # of a worker: its whole traceback as text, the error in the last line
-        raise KitsolveError(str(error).strip().splitlines()[-1].removeprefix("ValueError: "), hint) from error
+        said = str(error).strip().splitlines()[-1]
+        problem = re.sub(r"^(?:[\w.]+\.)?(?:ValueError|AugmentationError): ", "", said)
+        raise KitsolveError(problem, AUGMENTATION_HINT if isinstance(error, AugmentationError) else hint) from error
     except RuntimeError as error:
         found = _find_lost_worker(str(error), images)
         if found is None:

@@ -130,7 +130,7 @@ def _candidates(judge: Judge, targets: Array, outputs: Outputs) -> Iterator[Deco
     if judge.name == "log_loss":
         yield from (replace(plain, clip=clip) for clip in CLIPS)
     elif plain.task == "ordinal":
-        yield _fit_cut_points(judge, targets, outputs)
+        yield from _fit_cut_points(judge, targets, outputs)
     else:
         yield from (replace(plain, thresholds=(float(threshold),)) for threshold in THRESHOLDS)
         if plain.task == "multilabel" and judge.name == "f1_macro":
@@ -149,24 +149,33 @@ def _fit_thresholds(targets: Array, outputs: Outputs) -> tuple[float, ...]:
     return tuple(float(threshold) for threshold in THRESHOLDS[np.argmax(scores, axis=0)])
 
 
-def _fit_cut_points(judge: Judge, targets: Array, outputs: Outputs) -> Decoder:
-    """Cut points by the simplex of Nelder and Mead (1965), from the middles between neighbouring classes."""
+def _fit_cut_points(judge: Judge, targets: Array, outputs: Outputs) -> Iterator[Decoder]:
+    """Cut points that give each class its share of the rows, and the best ones near them and near the plain ones.
+
+    The former do not care on which scale the outputs are: of a model that has learned little they lie close together,
+    on one side of every plain cut point. From both the simplex of Nelder and Mead (1965) goes on.
+    """
     from scipy.optimize import minimize
 
     sign = -1.0 if judge.metric.greater_is_better else 1.0
+    grades = np.concatenate([part.sum(axis=1) for _, part in iter_dense(outputs)])
+    count = outputs.shape[1]
+    shares = np.cumsum(np.bincount(targets, minlength=count + 1))[:-1] / len(targets)
+    spread = max(float(grades.std()), 1e-6)
 
     def make(cuts: NDArray[np.float64]) -> Decoder:
         return replace(judge.plain, thresholds=tuple(np.sort(cuts).tolist()))
 
-    start = np.arange(outputs.shape[1]) + 0.5
-    found = minimize(
-        lambda cuts: sign * judge.score(targets, outputs, make(cuts)),
-        start,
-        method="Nelder-Mead",
-        options={
-            "initial_simplex": np.vstack([start, start + 0.15 * np.eye(len(start))]),
-            "maxfev": 60 * len(start),
-            "xatol": 1e-3,
-        },
-    )
-    return make(found.x)
+    yield make(np.quantile(grades, shares))
+    for start, step in ((np.arange(count) + 0.5, 0.15), (np.quantile(grades, shares), 0.15 * spread)):
+        found = minimize(
+            lambda cuts: sign * judge.score(targets, outputs, make(cuts)),
+            start,
+            method="Nelder-Mead",
+            options={
+                "initial_simplex": np.vstack([start, start + step * np.eye(count)]),
+                "maxfev": 60 * count,
+                "xatol": 1e-3 * min(1.0, spread),
+            },
+        )
+        yield make(found.x)

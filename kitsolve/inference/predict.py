@@ -219,8 +219,11 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("submission.csv"))
     parser.add_argument("--device", help="cpu, cuda, cuda:1 …; by default every GPU, else the CPU")
     given = parser.parse_args()
-    device = choose_device(given.device) if given.device else None
-    predict_bundle(given.bundle, given.input, given.output, device=device)
+    try:
+        device = choose_device(given.device) if given.device else None
+        predict_bundle(given.bundle, given.input, given.output, device=device)
+    except ValueError as error:  # a file that is missing, damaged or another one, in one sentence
+        sys.exit(f"error: {error}")
     print(f"wrote {given.output}")
 
 

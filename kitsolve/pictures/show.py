@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from kitsolve.config import read_fetched
-from kitsolve.data.augment import find_augmentation
+from kitsolve.data.augment import AUGMENTATION_HINT, find_augmentation
 from kitsolve.data.cache import ScaledImages, encode_paths
 from kitsolve.data.dataset import Look, TrainImages
 from kitsolve.data.fetch import read_train_table
@@ -197,7 +197,8 @@ def draw_augmented(workspace: Workspace, train: TrainSet, recipe: Recipe, *, see
     images = TrainImages(ScaledImages(paths, preprocessing), np.zeros(len(rows)), look=look, seed=seed)
     pictures: list[NDArray[Any]] = []
     for number in range(len(rows)):
-        variants = [images[epoch, number][0].numpy() for epoch in range(VARIANTS)]
+        with translated(AUGMENTATION_HINT):
+            variants = [images[epoch, number][0].numpy() for epoch in range(VARIANTS)]
         pictures += [resize_image(images.images.read(number), preprocessing), *variants]
     names = readable_names(train.names)
     captions = [row_labels(train, row, names) if column == 0 else [] for row in rows for column in range(VARIANTS + 1)]

@@ -84,6 +84,11 @@ def make_pseudo(workspace: Workspace, run: Run, machine: Machine, *, min_confide
         oof = Oof(images.image_ids[sure], np.full(len(sure), fold), outputs[sure])
         write_oof(folder / f"fold_{fold}.csv", oof, targets.output_names)
         kept[fold] = len(sure)
+    if not any(kept.values()):
+        raise KitsolveError(
+            f"no prediction of run {run.name} reaches the confidence {min_confidence:g}.",
+            hint="lower --min-confidence.",
+        )
     theirs = folds_of(run)
     write_csv(folder / "folds.csv", pd.DataFrame({"image_id": theirs.index, "fold": theirs.to_numpy()}))
     content = digest(*(folder / f"fold_{fold}.csv" for fold in folds))

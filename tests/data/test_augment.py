@@ -1,10 +1,11 @@
 import random
 
 import albumentations as A
+import albumentations.pytorch
 import numpy as np
 import pytest
 
-from kitsolve.data.augment import PRESETS, build_augmentation, find_augmentation
+from kitsolve.data.augment import PRESETS, AugmentationError, augment_image, build_augmentation, find_augmentation
 from kitsolve.errors import KitsolveError
 
 
@@ -81,3 +82,25 @@ def test_a_competition_s_own_augmentation_gets_the_image_size(shades, image):
 def test_a_recipe_that_names_an_augmentation_that_is_not_there_says_where_to_write_it(shades):
     with pytest.raises(KitsolveError, match="has no function augmentation"):
         find_augmentation(shades, "shades", "prepare:augmentation", 3)
+
+
+@pytest.mark.parametrize(
+    ("transform", "made"),
+    [
+        (A.Normalize(), r"float32 \(48, 48, 3\)"),
+        (A.Resize(16, 16), r"uint8 \(16, 16, 3\)"),
+        (A.ToGray(num_output_channels=1, p=1), r"uint8 \(48, 48\)"),
+        (A.pytorch.ToTensorV2(), r"torch.uint8 \(3, 48, 48\)"),
+        (A.Lambda(image=lambda image, **_: None, p=1), r"NoneType \(\)"),
+        (A.Lambda(image=lambda image, **_: 1 / 0, p=1), "raised ZeroDivisionError: division by zero"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, A.BasicTransform) else "",
+)
+def test_what_is_no_image_of_the_same_size_any_more_is_refused(image, transform, made):
+    with pytest.raises(AugmentationError, match=made):
+        augment_image(A.Compose([transform]), image)
+
+
+def test_a_grey_image_may_come_back_without_its_channel():
+    grey = np.zeros((4, 4, 1), dtype=np.uint8)
+    assert augment_image(A.Compose([A.Lambda(image=lambda image, **_: image[..., 0], p=1)]), grey).shape == (4, 4, 1)

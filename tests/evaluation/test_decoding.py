@@ -40,6 +40,17 @@ def test_every_label_has_its_own_threshold_where_each_counts_alike():
     assert fitted.thresholds[0] < min(fitted.thresholds[1:])
 
 
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 10**6), offset=st.floats(0, 2.9), spread=st.floats(1e-3, 1.0))
+def test_cut_points_find_the_classes_on_whatever_scale_the_outputs_are(seed, offset, spread):
+    """A model that has learned little gives outputs that lie close together, on one side of every plain cut point."""
+    classes = np.random.default_rng(seed).integers(0, 4, 120)
+    grades = offset + spread * classes / 30
+    outputs = np.repeat(grades[:, None] / 3, 3, axis=1).astype(np.float32)
+    rules = judge("ordinal", "qwk")
+    assert rules.score(classes, outputs, fit_decoder(rules, classes, outputs)) > 0.99
+
+
 def test_cut_points_undo_a_bias():
     rng = np.random.default_rng(1)
     targets = rng.integers(0, 5, 500)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from kitsolve.inference.bundle import Decoder, SubmissionRules, read_bundle
-from kitsolve.inference.predict import _submit, find_input
+from kitsolve.inference.predict import _submit, find_input, main
 from kitsolve.submission.standalone import inference_file
 
 
@@ -95,3 +95,11 @@ def test_a_wrong_hook_ends_in_one_sentence(tmp_path, body, problem):
 def test_what_a_hook_prints_does_not_reach_stdout(tmp_path, capsys):
     ask_hook(tmp_path, "print('hello'); return sample", Decoder("regression"), [[0.0]])
     assert capsys.readouterr().out == ""
+
+
+def test_the_command_line_ends_in_one_sentence_where_a_file_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["kitsolve_inference.py", "--bundle", str(tmp_path), "--input", str(tmp_path)])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert str(caught.value).startswith("error: ")
+    assert str(tmp_path) in str(caught.value)
