@@ -481,14 +481,16 @@ def test_a_fold_does_not_start_from_one_that_is_half_trained_or_damaged(fetched)
 def test_twenty_kills_at_random_moments_end_the_same(fetched):
     """A process is killed after a random time and started again, until it has been killed twenty times."""
     choices = ("epochs=8", "mixup=0.4", "soup=2")
+    started = time.monotonic()
     train(fetched, *choices, name="undisturbed")
+    whole_s = time.monotonic() - started
     folder, random, kills, steps = fetched.runs("shades") / "first", np.random.default_rng(0), 0, set()
     while kills < 20:
         child = os.fork()
         if child == 0:
             train(fetched, *choices)
             os._exit(0)
-        time.sleep(float(random.uniform(0.02, 1.2)))
+        time.sleep(float(random.uniform(0.02, 0.8 * whole_s)))
         os.kill(child, signal.SIGKILL)
         kills += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         if (folder / "fold_0" / "last.pt").is_file():
