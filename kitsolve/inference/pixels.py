@@ -85,10 +85,12 @@ def to_uint8(numbers: np.ndarray, *, bits: int, scale: str) -> tuple[np.ndarray,
     if numbers.dtype == np.uint16 or (whole and low >= 0 and high <= 65535 and (alike or high > 255)):
         used = next(depth for depth in DEPTHS if high < 1 << depth)
         return (numbers >> (max(bits, used) - 8)).astype(np.uint8), Seen(bits=used)
-    top = 255 if whole or high > 1 + SLACK else 1
-    if low >= -SLACK * top and high <= (1 + SLACK) * top:
+    if whole and low >= 0 and high <= 255:
+        return numbers.astype(np.uint8), Seen()
+    top = 255 if high > 1 + SLACK else 1
+    if not whole and low >= -SLACK * top and high <= (1 + SLACK) * top:
         known = np.nan_to_num(numbers, nan=0.0, posinf=top, neginf=0.0)
-        return np.rint(known.clip(0, top) * (255 / top)).astype(np.uint8), Seen(top=0 if whole or high <= 0 else top)
+        return np.rint(known.clip(0, top) * (255 / top)).astype(np.uint8), Seen(top=0 if high <= 0 else top)
     return stretch(numbers), Seen(range=(low, high))
 
 
