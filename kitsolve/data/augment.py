@@ -95,7 +95,7 @@ def augment_image(augmentation: A.Compose, image: np.ndarray) -> np.ndarray:
     if not fits or made.shape[:2] != image.shape[:2]:
         shown = f"{getattr(made, 'dtype', type(made).__name__)} {tuple(getattr(made, 'shape', ()))}"
         raise AugmentationError(f"the augmentation made {shown} of an image that was {image.dtype} {image.shape}.")
-    return np.ascontiguousarray(made).reshape(image.shape)
+    return np.asarray(made).reshape(image.shape)
 
 
 def build_augmentation(preset: str, size: tuple[int, int], *, channels: int = 3) -> A.Compose:

@@ -48,8 +48,8 @@ def describe_features(features: Sequence[Feature], train: pd.DataFrame, test: pd
     told = []
     for feature in features:
         name, words, cells = feature.name, feature.categories, test[feature.name].str.strip()
-        if words and all(is_number(word.replace(",", "")) for word in words):
-            example = next(word for word in words if "," in word)
+        example = next((word for word in words if "," in word), None)
+        if example and all(is_number(word.replace(",", "")) for word in words):
             told.append(
                 f"{name}: numbers like {example!r} count as words, {len(words)} different ones in {len(train)} train "
                 f"rows: write them as {example.replace(',', '')} in the fetch(raw) of a prepare.py, or remove {name} "

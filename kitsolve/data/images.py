@@ -22,6 +22,7 @@ from kitsolve.errors import KitsolveError
 from kitsolve.inference.devices import decoding_threads
 from kitsolve.inference.filetree import FileTree, folder_lister
 from kitsolve.inference.images import inspect_image, read_bytes
+from kitsolve.inference.pixels import Seen
 
 SHOWN = 10
 CHUNK = 4096
@@ -43,6 +44,9 @@ RECORD = np.dtype(
         ("content", np.uint64),
     ]
 )
+
+
+NOTHING_ODD = Seen()
 
 
 @dataclass(frozen=True)
@@ -119,8 +123,15 @@ def inspect_file(path: Path, facts: Image) -> tuple[Any, ...]:
     # Each image by the bits that it uses itself: how many all use is only known at the end.
     reading = facts.reading | {"bits": facts.bits or 8}
     image, seen = inspect_image(path, **reading, data=data)
+    return record_image(image, seen, pages=has_pages(data), content=_hash_file(data))
+
+
+def record_image(
+    image: np.ndarray, seen: Seen = NOTHING_ODD, *, pages: bool = False, content: int = 0
+) -> tuple[Any, ...]:
+    """The fields of RECORD for a decoded image, (height, width, channels) uint8."""
     low, high = seen.range or (np.nan, np.nan)
-    odd = (seen.bits, low, high, seen.top, seen.transparent, seen.invisible, has_pages(data), _hash_file(data))
+    odd = (seen.bits, low, high, seen.top, seen.transparent, seen.invisible, pages, content)
     return (*sign_image(image), *image.shape[:2], *odd)
 
 

@@ -41,14 +41,6 @@ class Signatures:
         """Those of some of the images."""
         return Signatures(self.hashes[rows], self.thumbs[rows], self.colours[rows])
 
-    @classmethod
-    def of(cls, signatures: Sequence[Signature]) -> Signatures:
-        """Those of images one by one."""
-        hashes = np.array([one[0] for one in signatures], dtype=np.uint64)
-        thumbs = np.array([one[1] for one in signatures], dtype=np.uint8).reshape(len(hashes), THUMB_PX**2)
-        colours = np.array([one[2] for one in signatures], dtype=np.uint8).reshape(len(hashes), COLOURS)
-        return cls(hashes, thumbs, colours)
-
 
 Signature = tuple[np.uint64, NDArray[np.uint8], NDArray[np.uint8]]
 """Hash, thumb and colour of one image."""

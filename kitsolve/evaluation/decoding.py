@@ -166,8 +166,9 @@ def _fit_cut_points(judge: Judge, targets: Array, outputs: Outputs) -> Iterator[
     def make(cuts: NDArray[np.float64]) -> Decoder:
         return replace(judge.plain, thresholds=tuple(np.sort(cuts).tolist()))
 
-    yield make(np.quantile(grades, shares))
-    for start, step in ((np.arange(count) + 0.5, 0.15), (np.quantile(grades, shares), 0.15 * spread)):
+    by_shares = np.quantile(grades, shares)
+    yield make(by_shares)
+    for start, step in ((np.arange(count) + 0.5, 0.15), (by_shares, 0.15 * spread)):
         found = minimize(
             lambda cuts: sign * judge.score(targets, outputs, make(cuts)),
             start,

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from kitsolve.config import Competition, read_competition
 from kitsolve.data.stored import read_folds, read_table
 from kitsolve.errors import KitsolveError
-from kitsolve.evaluation.runs import Run, folds_of, hash_sources, hash_tables
+from kitsolve.evaluation.runs import Run, folds_of, hash_prepare, hash_sources, hash_tables
 from kitsolve.provenance import list_changes
 from kitsolve.workspace import Workspace
 
@@ -52,13 +52,26 @@ def _show(value: object) -> str:
     return "not set" if value is None else repr(value.model_dump() if isinstance(value, BaseModel) else value)
 
 
-def describe_other_metric(run: Run, now: Competition) -> list[str]:
+def describe_other_metric(workspace: Workspace, run: Run) -> list[str]:
     """A sentence where the facts name another metric than the run was trained with."""
+    now = read_competition(workspace, run.competition.slug)
     if run.competition.metric == now.metric:
         return []
     return [
         f"the facts name {now.metric} now: run {run.name} chose its epochs by {run.competition.metric}, and is scored "
         f"with it. `kitsolve train {now.slug} --run {run.name} --force` trains it for {now.metric}."
+    ]
+
+
+def describe_other_code(workspace: Workspace, run: Run) -> list[str]:
+    """A sentence where the prepare.py that a run was trained with has been changed since."""
+    if run.prepare_sha256 in (None, hash_prepare(workspace, run.competition, run.recipe)):
+        return []
+    used = ["its metric chose the epochs"] if run.competition.metric == "prepare:metric" else []
+    used += ["its augmentation made the batches"] if run.recipe.augment == "prepare:augmentation" else []
+    return [
+        f"prepare.py was changed after run {run.name} had begun: {' and '.join(used)} as it was before. "
+        f"`kitsolve train {run.competition.slug} --run {run.name} --force` trains with what it is now."
     ]
 
 

@@ -366,18 +366,6 @@ def hash_prepare(workspace: Workspace, competition: Competition, recipe: Recipe)
     return digest(path) if uses and path.is_file() else None
 
 
-def describe_other_code(workspace: Workspace, run: Run) -> list[str]:
-    """A sentence where the prepare.py that a run was trained with has been changed since."""
-    if run.prepare_sha256 in (None, hash_prepare(workspace, run.competition, run.recipe)):
-        return []
-    used = ["its metric chose the epochs"] if run.competition.metric == "prepare:metric" else []
-    used += ["its augmentation made the batches"] if run.recipe.augment == "prepare:augmentation" else []
-    return [
-        f"prepare.py was changed after run {run.name} had begun: {' and '.join(used)} as it was before. "
-        f"`kitsolve train {run.competition.slug} --run {run.name} --force` trains with what it is now."
-    ]
-
-
 def find_pseudo(workspace: Workspace, slug: str, name: str) -> Path:
     """The marker of a run's pseudo-labels.
 

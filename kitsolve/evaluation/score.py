@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from kitsolve.config import Competition, read_competition
+from kitsolve.config import Competition
 from kitsolve.data.fetch import read_train_table
 from kitsolve.data.leakage import describe_split_groups
 from kitsolve.data.targets import Targets, encode_targets
@@ -20,8 +20,8 @@ from kitsolve.evaluation.classes import check_classes
 from kitsolve.evaluation.decoding import Judge, decode_out_of_fold, find_judge, fit_decoder
 from kitsolve.evaluation.last_epochs import LAST_OOF, find_last_oof
 from kitsolve.evaluation.oof import Oof, align_oofs, read_oof, write_oof
-from kitsolve.evaluation.run_tables import check_tables, describe_other_metric
-from kitsolve.evaluation.runs import Run, describe_other_code, folds_of
+from kitsolve.evaluation.run_tables import check_tables, describe_other_code, describe_other_metric
+from kitsolve.evaluation.runs import Run, folds_of
 from kitsolve.inference.bundle import Blend, Decoder
 from kitsolve.inference.combine import combine
 from kitsolve.workspace import Workspace, write_sealed
@@ -63,8 +63,8 @@ def score_run(workspace: Workspace, run: Run) -> CvScore:
     oof = subject.read_oof(run)
     cv = compare_epochs(subject, run, score_oof(subject, oof))
     told = describe_split_groups(workspace.tables(subject.slug), folds_of(run), run.competition, short=True)
-    told = describe_other_metric(run, read_competition(workspace, run.competition.slug)) + told
-    cv = replace(cv, notices=[*cv.notices, *describe_other_code(workspace, run), *told])
+    told = describe_other_code(workspace, run) + describe_other_metric(workspace, run) + told
+    cv = replace(cv, notices=[*cv.notices, *told])
     if cv.oof_rows == cv.train_rows:
         write_oof(run.folder / "oof.csv", oof, subject.targets.output_names)
         write_sealed(run.folder / "score.json", asdict(cv))

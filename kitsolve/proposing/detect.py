@@ -167,8 +167,9 @@ def _find_all(
     check = inspect_images(paths, layout, scratch)
     odd = describe_odd_images(check, len(set(paths)))
     near_duplicates = group_near_duplicates(paths, check)
-    group = _find_group(layout, train, test, form, near_duplicates, id_column=str(row_id.value), taken=taken)
-    duplicates = choose_duplicates(near_duplicates, encode_guess(train.rows.assign(path=paths), group))
+    rows = train.rows.assign(path=paths)
+    group = _find_group(layout, rows, test, form, near_duplicates, id_column=str(row_id.value), taken=taken)
+    duplicates = choose_duplicates(near_duplicates, encode_guess(rows, group))
     taken |= {test.id, sample.id, *([group.value] if group is not None and isinstance(group.value, str) else [])}
     features = choose_features(train.rows, test.rows if test.source else None, taken)
     if sample.rows is None and (found := find_test_set(layout, sources, train, paths)):
@@ -180,7 +181,7 @@ def _find_all(
 
 def _find_group(
     layout: Layout,
-    train: TrainRows,
+    rows: pd.DataFrame,
     test: TestRows,
     form: Form,
     near_duplicates: NDArray[np.int64],
@@ -188,8 +189,7 @@ def _find_group(
     id_column: str,
     taken: Collection[str | None],
 ) -> Guess | None:
-    """Which rows belong in one fold, from the rows with their images' paths."""
-    rows = train.rows.assign(path=fill_table(train.image.value, train.rows, layout))
+    """Which of the train rows, which have their images' paths, belong in one fold."""
     others = None
     if test.rows is not None:
         others = test.rows.assign(path=fill_table(test.image.value, test.rows, layout))

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kitsolve.config import Image
-from kitsolve.data.images import ImageCheck, describe_check, inspect_file
+from kitsolve.data.images import ImageCheck, describe_check, inspect_file, record_image
 from kitsolve.data.leakage import MIN_NEAR_DUPLICATES, MIN_NEAR_SHARE
 from kitsolve.data.near_duplicates import find_near_duplicates
-from kitsolve.data.signatures import sign_image
 from kitsolve.errors import KitsolveError
 from kitsolve.proposing.layout import PLAIN_SUFFIXES, Layout, archive_errors, suffix_of
 from kitsolve.proposing.proposal import Guess
@@ -139,6 +138,5 @@ def _inspect(place: Path) -> tuple[Any, ...]:
     if suffix_of(place.name) in (".jpg", ".jpeg") and place.stat().st_size > LARGE_BYTES:
         image = cv2.imread(str(place), cv2.IMREAD_REDUCED_COLOR_4)
         if image is not None:
-            signature = sign_image(np.ascontiguousarray(image[..., ::-1]))
-            return (*signature, *image.shape[:2], 0, np.nan, np.nan, 0, False, False, False, 0)
+            return record_image(np.ascontiguousarray(image[..., ::-1]))
     return inspect_file(place, Image())

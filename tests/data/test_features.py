@@ -53,6 +53,12 @@ def test_what_the_test_rows_hold_and_the_model_cannot_take_is_told():
     assert encode_features(test, fit_features(TRAIN, ["age", "sex"]))[1].tolist() == [0, 0, 1, 0]
 
 
+@pytest.mark.parametrize("odd", ["inf", "1_000", "٣", "x"])
+def test_words_beside_numbers_are_categories_without_a_word_on_separators(odd):
+    rows = pd.DataFrame({"weight": ["1", "2", odd]})
+    assert describe_features(fit_features(rows, ["weight"]), rows, rows) == []
+
+
 def test_numbers_with_separators_of_thousands_are_told():
     rows = pd.DataFrame({"weight": ["1,079", "1,108", "990"]})
     (said,) = describe_features(fit_features(rows, ["weight"]), rows, rows)

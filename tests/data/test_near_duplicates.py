@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kitsolve.data.images import ImageCheck, record_image
 from kitsolve.data.near_duplicates import find_near_duplicates
-from kitsolve.data.signatures import FILE, Signatures, read_signatures, sign_image, write_signatures
+from kitsolve.data.signatures import FILE, read_signatures, write_signatures
 
 
 def draw_scene(rng, height=60, width=80):
@@ -29,8 +30,13 @@ def copy_nearly(image, rng):
     return cv2.imdecode(cv2.imencode(".jpg", noisy)[1], cv2.IMREAD_COLOR)
 
 
+def sign(images):
+    """Their signatures, as `fetch` keeps them."""
+    return ImageCheck.of({str(number): record_image(image) for number, image in enumerate(images)}).signatures
+
+
 def group(images):
-    return find_near_duplicates(Signatures.of([sign_image(image) for image in images]))
+    return find_near_duplicates(sign(images))
 
 
 @settings(max_examples=25, derandomize=True)
@@ -65,13 +71,13 @@ def test_drawings_that_all_look_alike_are_no_copies_of_each_other():
 @pytest.mark.parametrize("channels", [1, 2, 3, 4, 6])
 def test_images_of_any_number_of_channels_have_a_signature(channels):
     image = np.random.default_rng(0).integers(0, 256, (9, 7, channels)).astype(np.uint8)
-    signatures = Signatures.of([sign_image(image), sign_image(image)])
+    signatures = sign([image, image])
     assert find_near_duplicates(signatures).tolist() == [0, 0]
 
 
 def test_signatures_come_back_for_the_same_paths_alone(tmp_path):
     rng = np.random.default_rng(0)
-    signatures = Signatures.of([sign_image(draw_scene(rng)) for _ in range(3)])
+    signatures = sign(draw_scene(rng) for _ in range(3))
     write_signatures(tmp_path, ["a", "b", "c"], signatures)
     kept = read_signatures(tmp_path, ["a", "b", "c"])
     assert kept.hashes.tolist() == signatures.hashes.tolist()

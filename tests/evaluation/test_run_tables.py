@@ -33,17 +33,22 @@ def change_labels(workspace):
     fetch(workspace, "shades")
 
 
+def uses_of(workspace, run):
+    """What compares a run with tables and facts before anything else."""
+    return (
+        lambda: score_run(workspace, run),
+        lambda: export_bundle(workspace, "shades", ["first"]),
+        lambda: find_blend(workspace, [run, replace(run, folder=run.folder.with_name("second"))]),
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "says"), [(change_folds, "rows lie in another fold"), (change_labels, "train.csv is")]
 )
 def test_whatever_uses_a_run_says_that_the_tables_are_others(copy, change, says):
     run = find_run(copy, "shades")
     change(copy)
-    for use in (
-        lambda: score_run(copy, run),
-        lambda: export_bundle(copy, "shades", ["first"]),
-        lambda: find_blend(copy, [run, replace(run, folder=run.folder.with_name("second"))]),
-    ):
+    for use in uses_of(copy, run):
         with pytest.raises(KitsolveError, match=says) as caught:
             use()
         assert "--run first --force" in caught.value.hint
@@ -69,11 +74,7 @@ def change_facts(workspace, before, after):
 def test_whatever_uses_a_run_says_that_its_outputs_meant_something_else(copy, before, after, says):
     run = find_run(copy, "shades")
     change_facts(copy, before, after)
-    for use in (
-        lambda: score_run(copy, run),
-        lambda: export_bundle(copy, "shades", ["first"]),
-        lambda: find_blend(copy, [run, replace(run, folder=run.folder.with_name("second"))]),
-    ):
+    for use in uses_of(copy, run):
         with pytest.raises(KitsolveError, match=says) as caught:
             use()
         assert "competition.toml" in caught.value.hint

@@ -28,6 +28,15 @@ def draw_rows(rng, rows=300):
     return table, groups
 
 
+def draw_free_groups(name):
+    """The same with a column of groups, whose rows share no label beyond chance."""
+    rng = np.random.default_rng(0)
+    rows, groups = draw_rows(rng)
+    return rows.assign(
+        **{"label": rng.permutation(rows.label.to_numpy()), name: [f"k{group}" for group in groups]}
+    ), groups
+
+
 def choose(rows, form=None, test=None, **options):
     taken = {"id", "label"}
     return choose_group(rows, test, form or form_of("label"), id_column="id", taken=taken, **options)
@@ -52,20 +61,14 @@ def test_where_no_column_groups_the_rows_none_is_proposed(seed):
 
 
 def test_values_that_no_test_row_shares_with_train_are_told():
-    rng = np.random.default_rng(0)
-    rows, groups = draw_rows(rng)
-    rows["label"] = rng.permutation(rows.label.to_numpy())
-    rows["z"] = [f"k{group}" for group in groups]
+    rows, groups = draw_free_groups("z")
     test = draw_rows(np.random.default_rng(1))[0].assign(z=[f"k{group + 1000}" for group in groups])
     assert "none of the test's" in choose(rows, test=test).reason
     assert choose(rows) is None
 
 
 def test_a_column_that_is_called_a_group_is_proposed_whatever_its_rows_share():
-    rng = np.random.default_rng(0)
-    rows, groups = draw_rows(rng)
-    rows["label"] = rng.permutation(rows.label.to_numpy())
-    rows["patient_id"] = [f"k{group}" for group in groups]
+    rows, _ = draw_free_groups("patient_id")
     group = choose(rows)
     assert group.value == "patient_id"
     assert group.reason.endswith("by its name what images have in common")
